@@ -1,0 +1,5 @@
+"""``python -m devenv`` is the ``devenv`` command."""
+
+from devenv.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Plan what differs, then converge in parallel."""

@@ -1,0 +1,1 @@
+"""A node: a name, roles, addresses, SSH and a Docker Engine."""

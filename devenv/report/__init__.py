@@ -1,0 +1,1 @@
+"""The journal (JSONL) and what is made from it."""

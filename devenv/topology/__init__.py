@@ -1,0 +1,1 @@
+"""The topology: what the user asks for, as YAML, checked."""
