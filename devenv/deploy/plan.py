@@ -1,0 +1,121 @@
+"""The difference between what the topology says and what the labels say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from devenv.core.errors import DeployError
+from devenv.deploy.actual import Actual, NodeState
+from devenv.services.render import Rendered
+
+Verb = Literal["create", "replace", "start", "run", "check", "remove"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do about one container on one node.
+
+    :param verb: ``check`` asks an untouched container whether it answers; ``run`` is a job's.
+    :param after: ids of the actions that come first; those that are not planned count as done.
+    """
+
+    id: str
+    verb: Verb
+    node: str
+    name: str
+    why: str
+    after: frozenset[str]
+    wanted: Rendered | None = None
+    actual: Actual | None = None
+
+
+def plan(wanted: Sequence[Rendered], actual: Mapping[str, NodeState]) -> list[Action]:
+    """What has to be done, and nothing else.
+
+    :param actual: by node name.
+    :raises DeployError: when a container comes after one that nobody deploys.
+    """
+    places: dict[str, list[str]] = {}
+    for item in wanted:
+        places.setdefault(item.name, []).append(_id(item.node, item.name))
+    after = {_id(item.node, item.name): _after(item, places) for item in wanted}
+    reasons = {
+        _id(item.node, item.name): _reason(item, actual[item.node])
+        for item in wanted
+        if item.spec.is_job
+    }
+    _cascade(wanted, reasons, after)
+    actions = []
+    for item in wanted:
+        id = _id(item.node, item.name)
+        found = actual[item.node].containers.get(item.name)
+        if item.spec.is_job:
+            if reasons[id]:
+                actions.append(Action(id, "run", item.node, item.name, reasons[id], after[id], item, found))
+            continue
+        verb, why = _container(item, found)
+        actions.append(Action(id, verb, item.node, item.name, why, after[id], item, found))
+    known = {_id(item.node, item.name) for item in wanted}
+    for node, state in actual.items():
+        for name, found in state.containers.items():
+            if _id(node, name) not in known:
+                why = "the topology no longer has it"
+                actions.append(Action(_id(node, name), "remove", node, name, why, frozenset(), None, found))
+    return actions
+
+
+def _id(node: str, name: str) -> str:
+    return f"{node}/{name}"
+
+
+def _after(item: Rendered, places: Mapping[str, list[str]]) -> frozenset[str]:
+    ids: set[str] = set()
+    for name in item.spec.after:
+        if name not in places:
+            raise DeployError(f"{item.service}: {item.name} comes after {name}, which nobody deploys")
+        ids.update(places[name])
+    return frozenset(ids)
+
+
+def _container(item: Rendered, found: Actual | None) -> tuple[Verb, str]:
+    if found is None:
+        return "create", "it is not there"
+    if found.hash != item.hash:
+        return "replace", "its image or configuration changed"
+    if found.state != "running":
+        return "start", f"it is {found.state}"
+    return "check", "untouched: does it answer?"
+
+
+def _reason(item: Rendered, state: NodeState) -> str:
+    """Why a job has to run; empty if it was done."""
+    found = state.containers.get(item.name)
+    if found is None:
+        return "it did not run yet"
+    if found.hash != item.hash:
+        return "its image or configuration changed"
+    if found.exit_code != 0:
+        return "it did not finish"
+    if item.spec.creates_volume and item.spec.creates_volume not in state.volumes:
+        return f"the volume {item.spec.creates_volume} is gone"
+    return ""
+
+
+def _cascade(
+    wanted: Sequence[Rendered], reasons: dict[str, str], after: Mapping[str, frozenset[str]]
+) -> None:
+    """A job that makes data anew makes every job after it, near or far, run again."""
+    fresh = {
+        _id(item.node, item.name)
+        for item in wanted
+        if item.spec.creates_volume and reasons.get(_id(item.node, item.name))
+    }
+    grown = True
+    while grown:
+        more = {id for id, before in after.items() if id not in fresh and before & fresh}
+        fresh |= more
+        grown = bool(more)
+    for id in fresh & reasons.keys():
+        reasons[id] = reasons[id] or "what it works on is new"

@@ -1,0 +1,286 @@
+"""What the commands do, top to bottom: read it as the documentation of `up` and `down`."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from devenv.access import clouds
+from devenv.access.clouds import Cloud
+from devenv.core import paths
+from devenv.core.errors import DevenvError, InputError
+from devenv.core.events import Events
+from devenv.core.parallel import Timeline
+from devenv.core.redact import Redactor
+from devenv.core.secrets import Secrets
+from devenv.deploy import delivery
+from devenv.deploy.actual import Actual, NodeState, inspect
+from devenv.deploy.converge import Converge
+from devenv.deploy.plan import plan
+from devenv.host import capabilities
+from devenv.host.capabilities import Privileges
+from devenv.host.checks import raise_for
+from devenv.host.engine import connect
+from devenv.images.recipe import Cookbook
+from devenv.images.store import Stores, ensure_node_image
+from devenv.nodes.connection import Connection, File, connected
+from devenv.nodes.keys import key_pair
+from devenv.nodes.node import Node
+from devenv.providers.base import Inventory, Provider
+from devenv.providers.registry import provider_class
+from devenv.services.catalogue import cookbook, enabled
+from devenv.services.model import Service
+from devenv.services.render import Place, Rendered, Renderer
+from devenv.topology.load import LoadedTopology
+
+#: Where the master secret is kept on each control node; Kolla's folder for such things.
+_SECRET_FILE = "/etc/kolla/devenv-secret"  # noqa: S105 - a path
+_TOPOLOGY_FILE = "/etc/kolla/topology.yaml"
+#: The share of the external network that floating IPs come from, as host numbers.
+_POOL = (100, 250)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """The first guest, as the job that made it reported it."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """An environment as its nodes tell it."""
+
+    inventory: Inventory
+    states: Mapping[str, NodeState]
+    guest: Guest | None = None
+
+    def containers(self) -> list[tuple[str, Actual]]:
+        """Node name and container, services only, in the order of nodes and names."""
+        return [
+            (node.name, found)
+            for node in self.inventory.nodes
+            if node.name in self.states
+            for _, found in sorted(self.states[node.name].containers.items())
+            if not found.is_job
+        ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an `up` did.
+
+    :param changed: ids (node/container) of what was made, started or removed.
+    """
+
+    status: Status
+    timeline: Timeline
+    changed: list[str] = field(default_factory=list)
+
+
+class Environment:
+    """One environment by name, with all that devenv does to it."""
+
+    def __init__(self, name: str, provider: str, events: Events, redact: Redactor) -> None:
+        self.name = name
+        self.state = paths.environment(name)
+        self.events = events
+        self._redact = redact
+        self.provider: Provider = provider_class(provider)(name, self.state, events, self.privileges)
+
+    # -- up ----------------------------------------------------------------------------
+
+    def up(self, wanted: LoadedTopology, sources: Mapping[str, Path]) -> Outcome:
+        """Make what is missing, change what differs, touch nothing else.
+
+        :param sources: checkouts that replace a service's stock code, by service name.
+        :raises DevenvError: when the environment has another topology; and what each part raises.
+        """
+        services = enabled(wanted)
+        recipes = cookbook(services, wanted.topology.release)
+        images = delivery.choose(services, recipes, sources)
+        with self._locked():
+            self._same_topology(wanted)
+            raise_for(probe() for probe in self.provider.check(wanted))
+            store = self.stores.ensure(recipes)
+            inventory = self.provider.create(wanted, store.volume)
+            with connected(inventory.nodes, self._sockets) as connections:
+                secrets = self._secrets(connections, inventory, wanted.text)
+                rendered = self._render(wanted, services, inventory, secrets, images)
+                needed: dict[str, set[str]] = {}
+                for item in rendered:
+                    needed.setdefault(item.node, set()).add(item.spec.image)
+                delivery.Delivery(self.stores, store, self.events).ensure(needed, images, connections)
+                states = {name: inspect(c, self.name) for name, c in connections.items()}
+                actions = plan(rendered, states)
+                hashes = {name: image.recipe for name, image in images.items()}
+                timeline = Converge(self.name, connections, hashes, self.events).run(actions)
+                clouds.add(self.cloud(inventory, secrets), clouds.user_file())
+                changed = [action.id for action in actions if action.verb != "check"]
+                return Outcome(self._status(inventory, connections), timeline, changed)
+
+    def _same_topology(self, wanted: LoadedTopology) -> None:
+        existing = self.provider.nodes()
+        if existing and existing.source != wanted.source:
+            raise InputError(
+                f"environment {self.name!r} exists with the topology {existing.source!r}, "
+                f"not {wanted.source!r}",
+                remedy=f"choose another --name, or: devenv --name {self.name} down",
+            )
+
+    def _render(
+        self,
+        wanted: LoadedTopology,
+        services: list[Service],
+        inventory: Inventory,
+        secrets: Secrets,
+        images: Mapping[str, delivery.Image],
+    ) -> list[Rendered]:
+        _, public_key = key_pair(self.state)
+        external = {
+            "cidr": str(inventory.external),
+            "gateway": str(inventory.gateway),
+            "start": str(inventory.external.network_address + _POOL[0]),
+            "end": str(inventory.external.network_address + _POOL[1]),
+        }
+        place = Place(inventory.nodes, str(inventory.vip), external, public_key)
+        references = {name: (image.reference, image.recipe) for name, image in images.items()}
+        renderer = Renderer(wanted.topology, services, place, secrets, references)
+        rendered = []
+        for service in services:
+            for name, spec in service.containers.items():
+                nodes = [node for node in inventory.nodes if not node.roles.isdisjoint(spec.roles)]
+                for node in nodes[:1] if spec.is_job else nodes:
+                    rendered.append(renderer.render(service, name, node))
+        return rendered
+
+    def _secrets(
+        self, connections: Mapping[str, Connection], inventory: Inventory, topology: str
+    ) -> Secrets:
+        """The master secret from here, else from a node, else new; then kept in both places."""
+        path = self.state / "secret"
+        control = [connections[node.name] for node in inventory.with_role("control")]
+        held = {c.node.name: c.read(_SECRET_FILE) for c in control}
+        master = path.read_text().strip() if path.exists() else ""
+        kept = next((value.decode().strip() for value in held.values() if value), "")
+        # The nodes hold the truth: what was made there was made with their secret.
+        master = kept or master or Secrets.new_master()
+        path.touch(mode=0o600)
+        path.write_text(master + "\n")
+        for connection in control:
+            if (held[connection.node.name] or b"").decode().strip() != master:
+                connection.put(
+                    [File(_SECRET_FILE, f"{master}\n".encode()), File(_TOPOLOGY_FILE, topology.encode())]
+                )
+        return Secrets(master, self._redact)
+
+    # -- look --------------------------------------------------------------------------
+
+    def inventory(self) -> Inventory:
+        """The environment's nodes.
+
+        :raises InputError: when there is no such environment.
+        """
+        found = self.provider.nodes()
+        if found is None:
+            raise InputError(
+                f"there is no environment {self.name!r}", remedy="devenv list; devenv up"
+            )
+        return found
+
+    @contextmanager
+    def connections(self, nodes: tuple[Node, ...] | None = None) -> Iterator[dict[str, Connection]]:
+        """Connections to `nodes`, or to all of the environment's."""
+        with connected(self.inventory().nodes if nodes is None else nodes, self._sockets) as opened:
+            yield opened
+
+    def status(self) -> Status:
+        """What runs where, as the nodes tell it."""
+        inventory = self.inventory()
+        with connected(inventory.nodes, self._sockets, timeout=15) as connections:
+            return self._status(inventory, connections)
+
+    def _status(self, inventory: Inventory, connections: Mapping[str, Connection]) -> Status:
+        states = {name: inspect(c, self.name) for name, c in connections.items()}
+        guest = None
+        for name, state in states.items():
+            done = state.containers.get("cloud_guest")
+            if done and done.exit_code == 0:
+                lines = connections[name].docker.api.logs(done.id, tail=1).decode()
+                guest = Guest(**json.loads(lines)) if lines.startswith("{") else None
+        return Status(inventory, states, guest)
+
+    def cloud(self, inventory: Inventory | None = None, secrets: Secrets | None = None) -> Cloud:
+        """How to log in to the environment's cloud."""
+        inventory = inventory or self.inventory()
+        if secrets is None:
+            path = self.state / "secret"
+            if path.exists():
+                secrets = Secrets(path.read_text().strip(), self._redact)
+            else:
+                with self.connections(inventory.with_role("control")) as connections:
+                    secrets = self._secrets(connections, inventory, "")
+        return Cloud(self.name, f"http://{inventory.vip}:5000/v3", secrets.password("admin"))
+
+    # -- down --------------------------------------------------------------------------
+
+    def down(self) -> list[str]:
+        """Remove everything of this environment; says what it removed."""
+        with self._locked():
+            removed = self.provider.destroy()
+            if clouds.remove(f"devenv-{self.name}", clouds.user_file()):
+                removed.append(f"cloud devenv-{self.name} from {clouds.user_file()}")
+            sockets = self._sockets
+            if sockets.exists():
+                shutil.rmtree(sockets)
+            if self.state.exists():
+                shutil.rmtree(self.state)
+                removed.append(f"state in {self.state}")
+            return removed
+
+    # -- parts -------------------------------------------------------------------------
+
+    @cached_property
+    def stores(self) -> Stores:
+        """The image stores on this machine's engine."""
+        return Stores(connect(timeout=600), self.privileges, self.events)
+
+    @cached_property
+    def _privileges(self) -> Privileges:
+        client = connect()
+        return capabilities.probe(client, ensure_node_image(client, self.events))
+
+    def privileges(self) -> Privileges:
+        """What this machine's engine grants to a node; probed once."""
+        return self._privileges
+
+    @property
+    def _sockets(self) -> Path:
+        return paths.sockets(self.name)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One change at a time; the kernel drops the lock when the process dies."""
+        path = paths.home() / f"{self.name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise DevenvError(
+                    f"another devenv is changing environment {self.name!r}",
+                    remedy="wait for it to end, or choose another --name",
+                ) from error
+            yield
+
+
+def required_images(wanted: LoadedTopology) -> Cookbook:
+    """The recipes that a topology needs."""
+    return cookbook(enabled(wanted), wanted.topology.release)

@@ -1,0 +1,179 @@
+"""One SSH master per node, with the node's Docker socket forwarded to a local one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shlex
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devenv.core.errors import NodeError
+from devenv.core.wait import NotYet, wait_until
+from devenv.nodes.node import Node
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to be on a node.
+
+    :param path: absolute.
+    :param mode: permission bits; the owner is root.
+    """
+
+    path: str
+    content: bytes
+    mode: int = 0o600
+
+
+class Connection:
+    """A live connection to a node: commands, files and the Docker Engine."""
+
+    def __init__(self, node: Node, sockets: Path) -> None:
+        self.node = node
+        self.control_path = sockets / f"{node.name}.ssh"
+        self.docker_path = sockets / f"{node.name}.docker"
+        self._clients = threading.local()
+        self._open: list[DockerClient] = []
+
+    def open(self, timeout: float = 60) -> None:
+        """Start the master and wait until the Docker Engine answers through it.
+
+        :param timeout: seconds in all, since a node that was just started may still be booting.
+        :raises NodeError: when SSH answers with something final, such as a refused key.
+        :raises WaitTimeout: when nothing answers in time.
+        """
+        wait_until(self._start_master, what="SSH to answer", timeout=timeout, node=self.node.name)
+        wait_until(self._ping, what="the Docker Engine to answer", timeout=timeout, node=self.node.name)
+
+    def close(self) -> None:
+        """Close the clients and the master. Safe to call twice."""
+        for client in self._open:
+            client.close()
+        self._open.clear()
+        if self.control_path.exists():
+            subprocess.run([*self._ssh(), "-O", "exit", self.node.ssh.destination],
+                           capture_output=True, check=False)
+        for path in (self.control_path, self.docker_path):
+            path.unlink(missing_ok=True)
+
+    def _ssh(self) -> list[str]:
+        return ["ssh", *self.node.ssh.options(), "-S", str(self.control_path)]
+
+    def _start_master(self) -> None:
+        for path in (self.control_path, self.docker_path):
+            path.unlink(missing_ok=True)
+        command = [
+            *self._ssh(), "-M", "-N", "-f", "-o", "ControlPersist=no",
+            "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=5",
+            "-o", "ServerAliveCountMax=6", "-o", "StreamLocalBindMask=0177",
+            "-L", f"{self.docker_path}:{self.node.docker_socket}", self.node.ssh.destination,
+        ]  # fmt: skip
+        # A file and not a pipe: the master keeps the descriptor and a pipe would never end.
+        with Path(f"{self.control_path}.log").open("w+") as log:
+            code = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+            ).returncode
+            log.seek(0)
+            said = log.read().strip()
+        Path(f"{self.control_path}.log").unlink(missing_ok=True)
+        if code == 0:
+            return
+        if any(word in said for word in ("Permission denied", "verification failed", "IDENTIFICATION HAS CHANGED")):
+            raise NodeError(
+                "SSH was refused",
+                node=self.node.name,
+                detail=said,
+                remedy=f"try: {shlex.join(['ssh', *self.node.ssh.options(), self.node.ssh.destination])}",
+            )
+        raise NotYet(said or f"ssh exited with {code}")
+
+    def _ping(self) -> None:
+        try:
+            self.docker.ping()
+        except Exception as error:
+            raise NotYet(str(error)) from error
+
+    @property
+    def docker(self) -> DockerClient:
+        """This thread's client of the node's engine (docker-py's clients are not thread-safe)."""
+        client: DockerClient | None = getattr(self._clients, "client", None)
+        if client is None:
+            import docker
+
+            client = docker.DockerClient(base_url=f"unix://{self.docker_path}", timeout=120)
+            self._clients.client = client
+            self._open.append(client)
+        return client
+
+    def run(
+        self, command: Sequence[str] | str, *, stdin: bytes | None = None, check: bool = True, timeout: float = 300
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run `command` on the node: a list is quoted, a string goes to the node's shell.
+
+        :param timeout: seconds.
+        :raises NodeError: on another exit code than 0, unless `check` is false.
+        """
+        line = command if isinstance(command, str) else shlex.join(command)
+        try:
+            done = subprocess.run(
+                [*self._ssh(), self.node.ssh.destination, line],
+                input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
+                capture_output=True, check=False, timeout=timeout,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise NodeError(f"`{line}` did not end in {timeout:.0f} s", node=self.node.name) from error
+        if check and done.returncode != 0:
+            raise NodeError(
+                f"`{line}` exited with {done.returncode}",
+                node=self.node.name,
+                detail=(done.stderr or done.stdout).decode(errors="replace")[-2000:],
+            )
+        return done
+
+    def put(self, files: Iterable[File]) -> None:
+        """Write `files`, making folders (mode 0700) on the way."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for file in files:
+                entry = tarfile.TarInfo(file.path.lstrip("/"))
+                entry.size, entry.mode = len(file.content), file.mode
+                archive.addfile(entry, io.BytesIO(file.content))
+        self.run("umask 077 && tar -x -p -f - -C / --no-overwrite-dir", stdin=buffer.getvalue())
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file on the node, or None if it is not there."""
+        done = self.run(["cat", path], check=False)
+        return done.stdout if done.returncode == 0 else None
+
+    def argv(self, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
+        """The ssh command line, for a person's own terminal; it works without the master, too."""
+        return [
+            *self._ssh(), *(["-t"] if tty else []), self.node.ssh.destination,
+            *([shlex.join(command)] if command else []),
+        ]  # fmt: skip
+
+
+@contextmanager
+def connected(nodes: Iterable[Node], sockets: Path, timeout: float = 60) -> Iterator[dict[str, Connection]]:
+    """Connections to `nodes` by name, opened at the same time and closed at the end."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    connections = {node.name: Connection(node, sockets) for node in nodes}
+    try:
+        with ThreadPoolExecutor(max_workers=max(len(connections), 1)) as pool:
+            list(pool.map(lambda connection: connection.open(timeout), connections.values()))
+        yield connections
+    finally:
+        for connection in connections.values():
+            with contextlib.suppress(OSError):
+                connection.close()

@@ -1,0 +1,129 @@
+"""A system container with its own Docker Engine and sshd: a node of the local provider, or the builder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devenv.core.errors import NodeError
+from devenv.core.wait import NotYet, wait_until
+from devenv.host.capabilities import Privileges
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A network that the container is on, with a fixed address."""
+
+    network: str
+    address: str
+
+
+@dataclass(frozen=True)
+class SystemContainer:
+    """What a system container is made of.
+
+    :param public_key: the OpenSSH public key that may log in as root.
+    :param volume: named volume for the inner engine's data.
+    :param memory: limit in bytes, None for no limit.
+    :param hosts: names for /etc/hosts; given at create time because a restart drops later additions.
+    """
+
+    name: str
+    image: str
+    volume: str
+    public_key: str
+    privileges: Privileges
+    labels: Mapping[str, str] = field(default_factory=dict)
+    attachments: Sequence[Attachment] = ()
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    memory: int | None = None
+    cpus: float | None = None
+
+
+def create(client: DockerClient, wanted: SystemContainer) -> Container:
+    """Create and start the container."""
+    api = client.api
+    options: dict[str, Any] = {
+        "binds": [f"{wanted.volume}:/var/lib/docker"],
+        "tmpfs": {"/run": "", "/tmp": "exec"},  # noqa: S108 - inside the node
+        "init": True,
+        "extra_hosts": dict(wanted.hosts),
+        "sysctls": {"net.ipv4.ip_forward": "1"},
+    }
+    if wanted.memory:
+        options["mem_limit"] = wanted.memory
+    if wanted.cpus:
+        options["nano_cpus"] = int(wanted.cpus * 1e9)
+    first = wanted.attachments[0] if wanted.attachments else None
+    if first:
+        options["network_mode"] = first.network
+    host_config = api.create_host_config(**options)
+    host_config.update(wanted.privileges.host_config(), CgroupnsMode="private")
+    networking = None
+    if first:
+        networking = api.create_networking_config(
+            {first.network: api.create_endpoint_config(ipv4_address=first.address)}
+        )
+    short = wanted.labels.get("devenv.node", wanted.name)
+    made = api.create_container(
+        wanted.image,
+        name=wanted.name,
+        hostname=short,
+        labels=dict(wanted.labels),
+        environment={"DEVENV_AUTHORIZED_KEY": wanted.public_key},
+        host_config=host_config,
+        networking_config=networking,
+    )
+    for attachment in wanted.attachments[1:]:
+        client.networks.get(attachment.network).connect(made["Id"], ipv4_address=attachment.address)
+    api.start(made["Id"])
+    return client.containers.get(made["Id"])
+
+
+def host_key(container: Container, timeout: float = 30) -> str:
+    """The node's public host key, learned through the engine and not through the network.
+
+    :param timeout: seconds.
+    :raises NodeError: with the container's last log lines when it is not running.
+    """
+
+    def ask() -> str:
+        code, out = container.exec_run(
+            ["cat", "/var/lib/docker/.devenv-ssh/ssh_host_ed25519_key.pub"]
+        )
+        if code == 0 and out.strip():
+            return " ".join(out.decode().split()[:2])
+        container.reload()
+        if container.status not in ("running", "created", "restarting"):
+            raise dead(container)
+        raise NotYet("no host key yet")
+
+    try:
+        return wait_until(ask, what="sshd's host key", timeout=timeout, node=container.name)
+    except Exception as error:
+        container.reload()
+        if container.status == "exited" and not isinstance(error, NodeError):
+            raise dead(container) from error
+        raise
+
+
+def dead(container: Container) -> NodeError:
+    """The error for a node container that is not running, with its last words."""
+    return NodeError(
+        f"the node's container is {container.status}",
+        node=container.labels.get("devenv.node", container.name),
+        detail=container.logs(tail=15).decode(errors="replace"),
+        remedy="`devenv doctor` probes what the engine grants to a node",
+    )
+
+
+def write_known_hosts(path: Path, keys: Mapping[str, str]) -> None:
+    """Write `path` with one line an address."""
+    path.write_text("".join(f"{address} {key}\n" for address, key in sorted(keys.items())))
+    path.chmod(0o600)

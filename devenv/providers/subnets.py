@@ -1,0 +1,56 @@
+"""Free networks on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from devenv.core.errors import HostError, InputError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+
+def taken(client: DockerClient) -> list[tuple[IPv4Network, str]]:
+    """Networks in use, each with what uses it: the engine's networks and this machine's routes."""
+    found: list[tuple[IPv4Network, str]] = []
+    for network in client.networks.list():
+        for config in network.attrs.get("IPAM", {}).get("Config") or []:
+            subnet = config.get("Subnet", "")
+            if subnet and ":" not in subnet:
+                found.append((IPv4Network(subnet), f"the Docker network {network.name}"))
+    routes = subprocess.run(["ip", "-j", "-4", "route"], capture_output=True, text=True, check=False)
+    for route in json.loads(routes.stdout or "[]") if routes.returncode == 0 else []:
+        if route.get("dst") not in (None, "default"):
+            found.append((IPv4Network(route["dst"], strict=False), f"a route on {route.get('dev')}"))
+    return found
+
+
+def choose(
+    wanted: IPv4Network | str, candidates: Iterable[IPv4Network], used: list[tuple[IPv4Network, str]], key: str
+) -> IPv4Network:
+    """`wanted` if it is free, or the first free candidate for ``auto``.
+
+    :param key: the topology's key, for the error.
+    :raises InputError: when `wanted` is taken; it says by what.
+    """
+    if isinstance(wanted, IPv4Network):
+        for network, user in used:
+            if network.overlaps(wanted):
+                raise InputError(
+                    f"{key}: {wanted} is taken: {user} has {network}",
+                    remedy="choose another network, or `auto`",
+                )
+        return wanted
+    for candidate in candidates:
+        if not any(candidate.overlaps(network) for network, _ in used):
+            return candidate
+    raise HostError(f"{key}: no free network is left", remedy="devenv list, then devenv down")
+
+
+def private(second: int) -> Iterator[IPv4Network]:
+    """The /24 networks of 172.`second`.0.0/16."""
+    return IPv4Network(f"172.{second}.0.0/16").subnets(new_prefix=24)
