@@ -234,16 +234,25 @@ class Environment:
     def down(self) -> list[str]:
         """Remove everything of this environment; says what it removed."""
         with self._locked():
-            removed = self.provider.destroy()
-            if clouds.remove(f"devenv-{self.name}", clouds.user_file()):
-                removed.append(f"cloud devenv-{self.name} from {clouds.user_file()}")
-            sockets = self._sockets
-            if sockets.exists():
-                shutil.rmtree(sockets)
-            if self.state.exists():
-                shutil.rmtree(self.state)
-                removed.append(f"state in {self.state}")
-            return removed
+            return [*self.provider.destroy(), *self._forget()]
+
+    def collect_garbage(self) -> list[str]:
+        """Remove what a kill left of an environment that has no node; says what it removed."""
+        with self._locked():
+            removed = self.provider.collect_garbage()
+            return [*removed, *self._forget()] if removed else []
+
+    def _forget(self) -> list[str]:
+        removed = []
+        if clouds.remove(f"devenv-{self.name}", clouds.user_file()):
+            removed.append(f"cloud devenv-{self.name} from {clouds.user_file()}")
+        sockets = self._sockets
+        if sockets.exists():
+            shutil.rmtree(sockets)
+        if self.state.exists():
+            shutil.rmtree(self.state)
+            removed.append(f"state in {self.state}")
+        return removed
 
     # -- parts -------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -16,21 +17,29 @@ def digest(*parts: object) -> str:
     return total.hexdigest()[:16]
 
 
+#: Folders that tools leave behind; they are no part of what a folder says.
+SKIPPED = frozenset(
+    {".git", ".tox", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".stestr", ".pytest_cache"}
+)
+
+
+def tree_files(folder: Path) -> Iterator[Path]:
+    """The files and links below `folder` that count, in order."""
+    for path in sorted(folder.rglob("*")):
+        skipped = SKIPPED.intersection(path.relative_to(folder).parts)
+        if not skipped and (path.is_file() or path.is_symlink()):
+            yield path
+
+
 def tree_digest(folder: Path) -> str:
     """A hash over names, modes (executable or not) and contents below `folder`.
 
-    Version control folders and byte code do not count.
+    Version control folders and what tools leave behind do not count.
     """
-    skipped = {".git", "__pycache__", ".tox", ".venv", ".mypy_cache", ".ruff_cache"}
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if skipped.intersection(relative.parts) or not (path.is_file() or path.is_symlink()):
-            continue
-        if path.is_symlink():
-            data = str(path.readlink()).encode()
-        else:
-            data = path.read_bytes()
+    for path in tree_files(folder):
+        data = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
         executable = bool(path.lstat().st_mode & 0o111)
-        total.update(f"{relative}\0{executable}\0{len(data)}\0".encode() + data)
+        name = path.relative_to(folder)
+        total.update(f"{name}\0{executable}\0{len(data)}\0".encode() + data)
     return total.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ class Converge:
         self._connections = connections
         self._recipes = recipes
         self._events = events
+        self._failing = threading.Event()
 
     def run(self, actions: list[Action]) -> Timeline:
         """Carry out `actions` in parallel, each after what it comes after.
@@ -68,6 +70,13 @@ class Converge:
         return run_steps(steps, self._events, workers=24)
 
     def _do(self, action: Action) -> None:
+        try:
+            self._act(action)
+        except BaseException:
+            self._failing.set()
+            raise
+
+    def _act(self, action: Action) -> None:
         connection = self._connections[action.node]
         if action.verb == "remove":
             connection.docker.api.remove_container(action.name, force=True, v=True)
@@ -154,6 +163,8 @@ class Converge:
                 raise NotYet(f"the container is {container.status}")
             if not wanted.ready:
                 return
+            if self._failing.is_set():
+                raise DeployError("no longer waited for: another step failed", node=wanted.node)
             code, output = container.exec_run(["bash", "-c", wanted.ready])
             if code != 0:
                 raise NotYet(f"`{wanted.ready}` said: {output.decode(errors='replace').strip()[-300:]}")

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from devenv.core.errors import BuildError
-from devenv.core.hashing import digest, tree_digest
+from devenv.core.hashing import digest, tree_digest, tree_files
 
 #: Where the images' names start; Kolla's names follow.
 NAMESPACE = "devenv"
@@ -55,8 +55,7 @@ class Recipe:
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             files = {
                 str(path.relative_to(self.folder)): (path.read_bytes(), path.stat().st_mode & 0o755)
-                for path in sorted(self.folder.rglob("*"))
-                if path.is_file() and "__pycache__" not in path.parts
+                for path in tree_files(self.folder)
             }
             for name, data in extra.items():
                 files[name] = (data, 0o644)

@@ -8,9 +8,7 @@ import tarfile
 from pathlib import Path
 
 from devenv.core.errors import InputError
-from devenv.core.hashing import digest, tree_digest
-
-_SKIPPED = {".git", ".tox", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".stestr"}
+from devenv.core.hashing import SKIPPED, digest, tree_digest
 
 
 class Source:
@@ -57,7 +55,7 @@ RUN install_source {self.distribution} {self._version()} /src && rm -rf /src
 
 
 def _wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    if _SKIPPED.intersection(Path(entry.name).parts):
+    if SKIPPED.intersection(Path(entry.name).parts):
         return None
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""

@@ -86,9 +86,9 @@ class Renderer:
         ready = self._text(service, spec.ready.command, variables) if spec.ready else ""
         reference, recipe = self.images[spec.image]
         facts = spec.model_dump(mode="json", exclude={"after", "ready", "schemas"})
-        total = digest(
-            recipe, facts, environment, {key: value.decode() for key, value in files.items()}
-        )
+        # What a bootstrap does depends on the image; its configuration only says where the data is.
+        counted = {} if spec.bootstrap else {key: value.decode() for key, value in files.items()}
+        total = digest(recipe, facts, environment, counted)
         return Rendered(service.name, name, node.name, spec, reference, files, environment, ready, total)
 
     def _files(self, service: Service, spec: ContainerSpec, variables: dict[str, Any]) -> dict[str, bytes]:

@@ -70,15 +70,20 @@ def resources():
 
 def guest():
     name = wanted["guest"]
-    server = compute.find_server(name)
-    if not server:
-        wait("a compute node", 120, lambda: any(h.state == "up" for h in compute.hypervisors()))
-        server = boot(name)
-    port = next(iter(network.ports(device_id=server.id)))
+    port = network.find_port(name) or network.create_port(
+        name=name, network_id=network.find_network("internal").id
+    )
     addresses = list(network.ips(port_id=port.id))
     floating = addresses[0] if addresses else network.create_ip(
         floating_network_id=network.find_network("external").id, port_id=port.id
     )
+    server = compute.find_server(name)
+    if server and server.status == "ERROR":
+        discard(server)
+        server = None
+    if not server:
+        wait("a compute node", 120, lambda: any(h.state == "up" for h in compute.hypervisors()))
+        server = boot(name, port)
     server = compute.wait_for_server(server, wait=180, interval=1)
     say("server", server.status)
     address = floating.floating_ip_address
@@ -88,13 +93,13 @@ def guest():
     print(json.dumps({"name": name, "address": address}), flush=True)
 
 
-def boot(name):
+def boot(name, port):
     # A compute node may have registered and not be mapped to its cell yet: that is NoValidHost,
     # and a second try a few seconds later is what anybody would do.
     for attempt in range(20):
         server = compute.create_server(
             name=name, image_id=image.find_image("guest").id, flavor_id=compute.find_flavor("tiny").id,
-            networks=[{"uuid": network.find_network("internal").id}], key_name="devenv",
+            networks=[{"port": port.id}], key_name="devenv",
         )
         say("server", server.id)
         while server.status == "BUILD" and not server.compute_host:
@@ -105,10 +110,15 @@ def boot(name):
         say("server", "ERROR", (server.fault or {}).get("message"))
         if "No valid host" not in str(server.fault) or attempt == 19:
             raise SystemExit(1)
-        compute.delete_server(server)
-        compute.wait_for_delete(server)
+        discard(server)
         time.sleep(1)
     raise SystemExit(1)
+
+
+def discard(server):
+    say("deleting server", server.id, server.status)
+    compute.delete_server(server)
+    compute.wait_for_delete(server)
 
 
 def answers(address):

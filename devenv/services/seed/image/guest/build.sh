@@ -57,7 +57,9 @@ make_initramfs() {
     (cd "$root" && find . | sort | cpio --quiet -o -H newc -R 0:0) | gzip -9n >/build/initrd
 }
 
-# A FAT file system without a partition table, which a BIOS boots like any disk.
+# One bootable partition with a FAT file system, 1 MiB into the disk. A file system without a
+# partition table boots as well, but nova refuses it: its image inspection takes the boot code
+# for a broken table.
 make_image() {
     image=/build/guest.img
     printf '%s\n' 'DEFAULT guest' 'PROMPT 0' 'LABEL guest' '  KERNEL vmlinuz' \
@@ -65,12 +67,16 @@ make_image() {
     bytes=$(cat "$kernel"/boot/vmlinuz-* /build/initrd | wc -c)
     mebibytes=$((bytes / 1048576 + 2))
     rm -f "$image"
-    truncate -s "${mebibytes}M" "$image"
-    # 64 heads and 32 sectors make a cylinder of 1 MiB.
-    mformat -i "$image" -h 64 -s 32 -t "$mebibytes" -H 0 -v GUEST ::
-    syslinux --install "$image"
-    mcopy -i "$image" "$kernel"/boot/vmlinuz-* ::vmlinuz
-    mcopy -i "$image" /build/initrd /build/syslinux.cfg ::
+    truncate -s "$((mebibytes + 1))M" "$image"
+    dd if=/usr/lib/syslinux/mbr/mbr.bin of="$image" conv=notrunc status=none
+    # Start and size in sectors, a FAT16 partition (e: with LBA addresses), marked as bootable.
+    echo "2048 $((mebibytes * 2048)) e *" | sfdisk --quiet --label dos "$image"
+    # 64 heads and 32 sectors make a cylinder of 1 MiB; -H: what comes before the partition.
+    partition="$image@@1M"
+    mformat -i "$partition" -h 64 -s 32 -t "$mebibytes" -H 2048 -v GUEST ::
+    syslinux --offset 1048576 --install "$image"
+    mcopy -i "$partition" "$kernel"/boot/vmlinuz-* ::vmlinuz
+    mcopy -i "$partition" /build/initrd /build/syslinux.cfg ::
     qemu-img convert -f raw -O qcow2 "$image" "$1"
     ls -l /build/initrd "$1"
 }

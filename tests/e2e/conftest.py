@@ -1,0 +1,150 @@
+"""Environments for tests that bring up the real thing: each its own name, removed at the end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+#: Lines of output and of the journal that a failure shows.
+TAIL = 60
+
+
+@dataclass
+class Devenv:
+    """The command for one environment: ``devenv("up")`` runs ``devenv --name NAME up``.
+
+    :param home: where its state, clouds.yaml and logs are. The cache of images is everybody's.
+    """
+
+    name: str
+    home: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    runs: int = 0
+
+    def __call__(
+        self, *arguments: str | Path, code: int | None = 0, timeout: float = 1200
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end.
+
+        :param code: the exit code that it must have; None for any.
+        :param timeout: seconds; after them the command is killed and the test fails.
+        """
+        begin = time.monotonic()
+        process, out, err = self.start(*arguments)
+        try:
+            got: int | str = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            got = f"nothing within {timeout:.0f} s"
+        done = subprocess.CompletedProcess(
+            process.args, process.returncode, out.read_text(), err.read_text()
+        )
+        print(f"{self._line(arguments)}: {got} after {time.monotonic() - begin:.1f} s")  # noqa: T201
+        if code is not None and got != code:
+            raise AssertionError(
+                f"`{self._line(arguments)}` ended with {got}, not {code}\n"
+                f"{last(done.stderr)}\n--- stdout\n{last(done.stdout)}"
+            )
+        return done
+
+    def start(self, *arguments: str | Path) -> tuple[subprocess.Popen[bytes], Path, Path]:
+        """Start the command and leave it running; its stdout and stderr grow in two files."""
+        self.runs += 1
+        out, err = (self.home / f"{self.name}-{self.runs}.{name}" for name in ("out", "err"))
+        # Files and not pipes: what outlives the command must not keep the test waiting.
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "devenv", "--name", self.name, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=self.environ,
+                cwd=self.home,
+            )
+        return process, out, err
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that the command, and a client of its cloud, run with."""
+        return {
+            **os.environ,
+            "DEVENV_HOME": str(self.home),
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+            "OS_CLIENT_CONFIG_FILE": str(self.home / "config/openstack/clouds.yaml"),
+            **self.variables,
+        }
+
+    def journal(self) -> str:
+        """The last lines of the environment's journal; `down` removes it."""
+        files = sorted((self.home / "environments" / self.name).rglob("*.jsonl"))
+        return "\n".join(f"{file.name}:\n{last(file.read_text())}" for file in files)
+
+    def _line(self, arguments: tuple[str | Path, ...]) -> str:
+        return shlex.join(["devenv", "--name", self.name, *map(str, arguments)])
+
+
+def last(text: str) -> str:
+    """The last lines of `text`."""
+    return "\n".join(text.rstrip().splitlines()[-TAIL:])
+
+
+class Environments:
+    """Makes :class:`Devenv` commands, and at the end runs `down` for each that was made."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._made: list[Devenv] = []
+
+    def __call__(self, **variables: str) -> Devenv:
+        """The command for an environment with a name of its own; nothing is brought up yet."""
+        self._made.append(Devenv(f"e2e-{secrets.token_hex(3)}", self._home, variables))
+        return self._made[-1]
+
+    def down(self) -> None:
+        """Remove what was used; an environment that resists does not keep the others."""
+        failures = []
+        for devenv in self._made:
+            if not devenv.runs:
+                continue
+            try:
+                devenv("down", timeout=300)
+            except AssertionError as error:
+                failures.append(str(error))
+        assert not failures, "\n".join(failures)
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environments]:
+    """Call it for another environment: ``second = environments()``."""
+    home = tmp_path_factory.mktemp("devenv")
+    Devenv("doctor", home)("doctor", "--fix")
+    made = Environments(home)
+    yield made
+    made.down()
+
+
+@pytest.fixture(scope="module")
+def devenv(environments: Environments) -> Devenv:
+    """The command for an environment that the tests of a module share, in the file's order."""
+    return environments()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show the journal of every environment that a failed test used."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Devenv) and (journal := value.journal()):
+                report.sections.append((f"journal of {value.name}", journal))
+    return report
