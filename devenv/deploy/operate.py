@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import StrictUndefined, Template
 
 from devenv.core import labels
-from devenv.core.errors import DeployError, InputError
+from devenv.core.errors import InputError
 from devenv.core.events import Events
 from devenv.core.hashing import digest
 from devenv.deploy.converge import Converge
@@ -131,12 +131,8 @@ class Operator:
 
     def _wait(self, place: Place) -> None:
         spec = _spec(place)
-        if spec is None:
-            raise DeployError(
-                f"nobody knows how to ask whether {place.container.name} answers: "
-                f"this devenv has no service {place.container.service!r}",
-                node=place.node,
-            )
+        if spec is None:  # Made by another version of devenv: nobody knows what to ask it.
+            return
         rendered = Rendered(
             service=place.container.service,
             name=place.container.name,
@@ -160,9 +156,8 @@ def ready_command(spec: ContainerSpec, node: Node, inventory: Inventory) -> str:
     """
     template = Template(spec.ready.command if spec.ready else "", undefined=StrictUndefined)
     control = inventory.with_role("control")
-    return template.render(
-        node=node, nodes=inventory.nodes, control=control, vip=str(inventory.vip)
-    )
+    variables = {"node": node, "nodes": inventory.nodes, "control": control}
+    return str(template.render(variables, vip=str(inventory.vip)))
 
 
 def recreated(
@@ -211,7 +206,7 @@ def _image(place: Place, reference: str) -> dict[str, Any] | None:
     import docker.errors
 
     try:
-        found: dict[str, Any] = place.connection.docker.api.inspect_image(reference)
+        found: dict[str, Any] = place.connection.docker.api.inspect_image(reference)  # type: ignore[no-untyped-call]
     except docker.errors.ImageNotFound:
         return None
     return found
@@ -227,8 +222,10 @@ def _have(place: Place, reference: str) -> dict[str, Any]:
         place.connection.docker.images.pull(reference)
     except docker.errors.APIError as error:
         raise InputError(
-            f"the image {reference} is not there and cannot be pulled: {error.explanation or error}",
+            f"the image {reference} is not there and cannot be pulled; {place.container.name} was "
+            "not touched",
             node=place.node,
-            remedy=f"devenv ssh {place.node} -- docker images; {place.container.name} was not touched",
+            detail=str(error.explanation or error),
+            remedy=f"devenv ssh {place.node} -- docker images",
         ) from error
     return _image(place, reference) or {}

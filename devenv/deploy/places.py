@@ -59,9 +59,7 @@ def find(
     chosen = [place for place in places if place.container.name == name]
     # A service's jobs are asked for by name: they would only be noise among its containers.
     chosen = chosen or [
-        place
-        for place in places
-        if place.container.service == name and not place.container.is_job
+        place for place in places if place.container.service == name and not place.container.is_job
     ]
     if chosen:
         return chosen
@@ -85,5 +83,6 @@ def one(places: list[Place]) -> Place:
     if len(names) == 1:
         return places[0]
     raise InputError(
-        f"{places[0].container.service} has several containers", remedy=f"one of: {', '.join(names)}"
+        f"{places[0].container.service} has several containers",
+        remedy=f"name one of: {', '.join(names)}",
     )

@@ -34,7 +34,7 @@ def run(place: Place, command: Sequence[str]) -> int:
     exec_id = api.exec_create(
         place.container.id, list(command), stdin=True, tty=live, environment=environment
     )["Id"]
-    opened = api.exec_start(exec_id, tty=live, socket=True)
+    opened: Any = api.exec_start(exec_id, tty=live, socket=True)
     # The engine's first words may already be in the buffer that the answer's headers were read
     # through, so reading goes through that buffer; docker-py gives the socket below it.
     source: BinaryIO = opened._response.raw._fp.fp
@@ -60,7 +60,7 @@ def _feed(wire: socket.socket) -> None:
 
 
 def _frames(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Stream number and data: the format of the Engine API's attach (docs.docker.com/engine/api)."""
+    """Stream number and data, as the Engine API's attach has them (docs.docker.com/engine/api)."""
     while len(header := source.read(8)) == 8:
         stream, size = struct.unpack(">BxxxL", header)
         yield stream, source.read(size)

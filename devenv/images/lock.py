@@ -26,7 +26,7 @@ def folder() -> Path:
 def compile_lock(exclude_newer: str = EXCLUDE_NEWER, *, upgrade: bool = False) -> bool:
     """Write ``requirements.lock`` from ``requirements.in``; returns whether it changed.
 
-    :param exclude_newer: a date, ``2026-05-01``, or time as of RFC 3339; later uploads do not count.
+    :param exclude_newer: a date as of RFC 3339, ``2026-05-01``; later uploads do not count.
     :param upgrade: whether to choose anew what the lock already has.
     :raises BuildError: when uv finds no versions that go together; with its words.
     :raises HostError: when there is no uv.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shlex
 import subprocess
 import tarfile
@@ -40,8 +41,9 @@ class Connection:
 
     def __init__(self, node: Node, sockets: Path) -> None:
         self.node = node
-        self.control_path = sockets / f"{node.name}.ssh"
-        self.docker_path = sockets / f"{node.name}.docker"
+        # One pair a process: several may look at an environment at the same time.
+        self.control_path = sockets / f"{node.name}.{os.getpid()}.ssh"
+        self.docker_path = sockets / f"{node.name}.{os.getpid()}.docker"
         self._clients = threading.local()
         self._open: list[DockerClient] = []
 

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,8 +86,8 @@ class Devenv:
 
     def journal(self) -> str:
         """The last lines of the environment's journal; `down` removes it."""
-        files = sorted((self.home / "environments" / self.name).rglob("*.jsonl"))
-        return "\n".join(f"{file.name}:\n{last(file.read_text())}" for file in files)
+        file = self.home / "environments" / self.name / "journal.jsonl"
+        return last(file.read_text()) if file.exists() else ""
 
     def _line(self, arguments: tuple[str | Path, ...]) -> str:
         return shlex.join(["devenv", "--name", self.name, *map(str, arguments)])
@@ -140,7 +140,9 @@ def devenv(environments: Environments) -> Devenv:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the journal of every environment that a failed test used."""
     report = yield
     if report.failed:

@@ -84,7 +84,11 @@ def guest():
     if not server:
         wait("a compute node", 120, lambda: any(h.state == "up" for h in compute.hypervisors()))
         server = boot(name, port)
-    server = compute.wait_for_server(server, wait=180, interval=1)
+    try:
+        server = compute.wait_for_server(server, wait=180, interval=1)
+    except openstack.exceptions.ResourceFailure:
+        fault = compute.get_server(server.id).fault or {}
+        raise SystemExit(f"the server is in ERROR: {fault.get('message')}") from None
     say("server", server.status)
     address = floating.floating_ip_address
     wait(f"{address} to answer", 120, lambda: answers(address))

@@ -1,0 +1,110 @@
+"""``devenv images``: build, list, lock."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from devenv.cli import show
+from devenv.cli.options import Settings, common, option, topology_option
+from devenv.cli.session import changing, interruptible, looking_or_new, say, wanted
+
+
+@click.group()
+def images() -> None:
+    """Build, list and lock the services' images."""
+
+
+@images.command()
+@topology_option("Whose services need images.  [default: the environment's, else aio]")
+@common(output=True)
+@click.pass_obj
+def build(settings: Settings, topology: str | None) -> None:
+    """Build the images that a topology needs, unless they are there.
+
+    `devenv up` does this by itself; here it is done before, in a base image or a cache.
+
+    \b
+    Example:
+      devenv images build --topology multinode
+    """
+    from devenv.environment import required_images
+
+    loaded = wanted(settings, topology)
+    again = show.command("images", "build", name=settings.name)
+    with (
+        interruptible(f"`{again}` goes on from here"),
+        changing(settings, loaded.topology.provider) as environment,
+    ):
+        store = environment.stores.ensure(required_images(loaded))
+    if settings.as_json:
+        show.print_json(asdict(store))
+    else:
+        say(f"{len(store.images)} images are in {store.volume}")
+
+
+@images.command("list")
+@common(output=True)
+@click.pass_obj
+def list_images(settings: Settings) -> None:
+    """List the images that are built, by the store that they are in.
+
+    \b
+    Example:
+      devenv images list
+    """
+    stores = looking_or_new(settings).stores
+    found = [(name, stores.load(name)) for name in stores.names()]
+    if settings.as_json:
+        show.print_json(
+            [
+                {
+                    "store": name,
+                    "complete": store is not None,
+                    "images": [asdict(one) for one in store.images.values()] if store else [],
+                }
+                for name, store in found
+            ]
+        )
+        return
+    if not found:
+        say("no image is built; `devenv images build` or `devenv up` builds them")
+        return
+    rows = [
+        (one.reference, one.recipe, show.size(one.size), name)
+        for name, store in found
+        if store
+        for one in store.images.values()
+    ]
+    show.print_table(("IMAGE", "RECIPE", "SIZE", "STORE"), rows)
+    for name, store in found:
+        if store is None:
+            say(f"{name} is not complete; the next build goes on from it")
+
+
+@images.command()
+@option(
+    "--exclude-newer",
+    metavar="DATE",
+    help="Leave out what was uploaded later.  [default: the lock's own date]",
+)
+@option("--upgrade", is_flag=True, help="Choose anew what the lock already has.")
+@common()
+@click.pass_obj
+def lock(settings: Settings, exclude_newer: str | None, upgrade: bool) -> None:
+    """Lock the OpenStack release: versions and hashes of all that comes from PyPI.
+
+    Writes requirements.lock from requirements.in, in a checkout of devenv. The next `up` builds
+    the images anew if anything changed.
+
+    \b
+    Example:
+      devenv images lock --exclude-newer 2026-06-01 --upgrade
+    """
+    from devenv.images import lock as locking
+
+    date = exclude_newer or locking.EXCLUDE_NEWER
+    changed = locking.compile_lock(date, upgrade=upgrade)
+    path = locking.folder() / "requirements.lock"
+    say(f"{path} {'changed' if changed else 'is as it was'}")
