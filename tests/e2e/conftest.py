@@ -38,6 +38,7 @@ class Devenv:
         :param code: the exit code that it must have; None for any.
         :param timeout: seconds; after them the command is killed and the test fails.
         """
+        __tracebackhide__ = True
         begin = time.monotonic()
         process, out, err = self.start(*arguments)
         try:
