@@ -93,7 +93,9 @@ class Environment:
         self.state = paths.environment(name)
         self.events = events
         self._redact = redact
-        self.provider: Provider = provider_class(provider)(name, self.state, events, self.privileges)
+        self.provider: Provider = provider_class(provider)(
+            name, self.state, events, self.privileges
+        )
 
     # -- up ----------------------------------------------------------------------------
 
@@ -117,7 +119,9 @@ class Environment:
                 needed: dict[str, set[str]] = {}
                 for item in rendered:
                     needed.setdefault(item.node, set()).add(item.spec.image)
-                delivery.Delivery(self.stores, store, self.events).ensure(needed, images, connections)
+                delivery.Delivery(self.stores, store, self.events).ensure(
+                    needed, images, connections
+                )
                 states = {name: inspect(c, self.name) for name, c in connections.items()}
                 actions = plan(rendered, states)
                 hashes = {name: image.recipe for name, image in images.items()}
@@ -157,8 +161,8 @@ class Environment:
         for service in services:
             for name, spec in service.containers.items():
                 nodes = [node for node in inventory.nodes if not node.roles.isdisjoint(spec.roles)]
-                for node in nodes[:1] if spec.is_job else nodes:
-                    rendered.append(renderer.render(service, name, node))
+                chosen = nodes[:1] if spec.is_job else nodes
+                rendered += [renderer.render(service, name, node) for node in chosen]
         return rendered
 
     def _secrets(
@@ -177,7 +181,10 @@ class Environment:
         for connection in control:
             if (held[connection.node.name] or b"").decode().strip() != master:
                 connection.put(
-                    [File(_SECRET_FILE, f"{master}\n".encode()), File(_TOPOLOGY_FILE, topology.encode())]
+                    [
+                        File(_SECRET_FILE, f"{master}\n".encode()),
+                        File(_TOPOLOGY_FILE, topology.encode()),
+                    ]
                 )
         return Secrets(master, self._redact)
 

@@ -1,1 +1,1 @@
-"""Ways into an environment for other tools: clouds.yaml, openrc, ssh_config, an Ansible inventory."""
+"""Ways into an environment for other tools: clouds.yaml, openrc, ssh_config, Ansible."""

@@ -50,7 +50,11 @@ class Cloud:
         """The same as shell exports."""
         auth = self.entry()["auth"]
         values = {f"OS_{key.upper()}": value for key, value in dict(auth).items()}  # type: ignore[call-overload]
-        values |= {"OS_REGION_NAME": REGION, "OS_IDENTITY_API_VERSION": "3", "OS_INTERFACE": "public"}
+        values |= {
+            "OS_REGION_NAME": REGION,
+            "OS_IDENTITY_API_VERSION": "3",
+            "OS_INTERFACE": "public",
+        }
         return "".join(f"export {key}='{value}'\n" for key, value in values.items())
 
 
@@ -71,7 +75,9 @@ def add(cloud: Cloud, path: Path) -> None:
     try:
         clouds = (yaml.safe_load(text) or {}).get("clouds", False)
     except (yaml.YAMLError, AttributeError) as error:
-        raise DevenvError(f"{path} is not a clouds.yaml: {error}", remedy="mend it or move it away") from error
+        raise DevenvError(
+            f"{path} is not a clouds.yaml: {error}", remedy="mend it or move it away"
+        ) from error
     if clouds is False:
         text = text.rstrip("\n") + "\nclouds:\n"
     elif clouds == {}:

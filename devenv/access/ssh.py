@@ -33,7 +33,9 @@ def ansible_inventory(nodes: Iterable[Node]) -> str:
     lines = []
     for node in nodes:
         ssh = node.ssh
-        options = f"-o UserKnownHostsFile={ssh.known_hosts}" + (f" -J {ssh.jump}" if ssh.jump else "")
+        options = f"-o UserKnownHostsFile={ssh.known_hosts}" + (
+            f" -J {ssh.jump}" if ssh.jump else ""
+        )
         lines.append(
             f"{node.name} ansible_host={ssh.host} ansible_port={ssh.port} ansible_user={ssh.user} "
             f"ansible_ssh_private_key_file={ssh.key} ansible_ssh_common_args='{options}'"

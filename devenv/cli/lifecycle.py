@@ -66,7 +66,7 @@ def up(settings: Settings, topology: str | None, sources: tuple[tuple[str, Path]
     show.print_nodes(status)
     show.print_guest(status)
     ssh = show.command("ssh", status.inventory.nodes[0].name, name=settings.name)
-    say(f"\n{settings.name} is up after {seconds:.0f} s, {len(changed)} things changed. Next:")
+    say(f"\n{settings.name} is up after {seconds:.0f} s (changed: {len(changed)}). Next:")
     say(f"  {show.command('test', 'nova-boot', name=settings.name)}")
     say(f"  {ssh}")
     say(f"  {show.openstack('server', 'list', name=settings.name)}")

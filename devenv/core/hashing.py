@@ -19,7 +19,16 @@ def digest(*parts: object) -> str:
 
 #: Folders that tools leave behind; they are no part of what a folder says.
 SKIPPED = frozenset(
-    {".git", ".tox", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".stestr", ".pytest_cache"}
+    {
+        ".git",
+        ".tox",
+        ".venv",
+        "__pycache__",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".stestr",
+        ".pytest_cache",
+    }
 )
 
 

@@ -146,7 +146,9 @@ class Converge:
                     labels={labels.ENVIRONMENT: self._environment, labels.SERVICE: wanted.service},
                 )
 
-    def wait_ready(self, connection: Connection, wanted: Rendered, timeout: float | None = None) -> None:
+    def wait_ready(
+        self, connection: Connection, wanted: Rendered, timeout: float | None = None
+    ) -> None:
         """Wait until the container gives the right answer; its death ends the wait.
 
         :param timeout: seconds; the service's own if None.
@@ -157,7 +159,10 @@ class Converge:
         def answers() -> None:
             container.reload()
             state = container.attrs["State"]
-            if container.status in ("exited", "dead") or container.attrs["RestartCount"] >= RESTARTS:
+            if (
+                container.status in ("exited", "dead")
+                or container.attrs["RestartCount"] >= RESTARTS
+            ):
                 raise self._failed(connection, wanted, f"exited with {state['ExitCode']}")
             if container.status != "running":
                 raise NotYet(f"the container is {container.status}")
@@ -167,12 +172,20 @@ class Converge:
                 raise DeployError("no longer waited for: another step failed", node=wanted.node)
             code, output = container.exec_run(["bash", "-c", wanted.ready])
             if code != 0:
-                raise NotYet(f"`{wanted.ready}` said: {output.decode(errors='replace').strip()[-300:]}")
+                raise NotYet(
+                    f"`{wanted.ready}` said: {output.decode(errors='replace').strip()[-300:]}"
+                )
 
         limit = timeout or (wanted.spec.ready.timeout if wanted.spec.ready else 30)
         try:
-            wait_until(answers, what=f"{wanted.name} to answer", timeout=limit, interval=0.2, longest=0.5,
-                       node=wanted.node)
+            wait_until(
+                answers,
+                what=f"{wanted.name} to answer",
+                timeout=limit,
+                interval=0.2,
+                longest=0.5,
+                node=wanted.node,
+            )
         except DeployError:
             raise
         except Exception as error:
@@ -226,4 +239,8 @@ class Converge:
         if database is None:
             raise DeployError(f"{wanted.service} makes schemas and names no database")
         schemas = Schemas(connection, self._recipes["mariadb-server"])
-        return schemas, database.names, schemas.path(self._recipes[wanted.spec.image], database.names)
+        return (
+            schemas,
+            database.names,
+            schemas.path(self._recipes[wanted.spec.image], database.names),
+        )

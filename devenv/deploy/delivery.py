@@ -58,8 +58,12 @@ class Delivery:
         self._store = store
         self._events = events
 
-    def ensure(self, wanted: Mapping[str, set[str]], images: Mapping[str, Image],
-               connections: Mapping[str, Connection]) -> None:
+    def ensure(
+        self,
+        wanted: Mapping[str, set[str]],
+        images: Mapping[str, Image],
+        connections: Mapping[str, Connection],
+    ) -> None:
         """Have on each node the images it needs.
 
         :param wanted: node name to image names.
@@ -83,16 +87,26 @@ class Delivery:
 
     def _layer(self, connection: Connection, image: Image) -> Step:
         source = image.source
-        assert source is not None  # noqa: S101 - callers checked
+        assert source is not None
         node = connection.node.name
 
         def run() -> None:
-            build_context(connection.docker, source.context(image.stock), image.reference, image.recipe)
+            build_context(
+                connection.docker, source.context(image.stock), image.reference, image.recipe
+            )
 
-        return Step(f"{node}/{image.reference}", image.reference, "image", node,
-                    f"a layer with {source.folder}", run)
+        return Step(
+            f"{node}/{image.reference}",
+            image.reference,
+            "image",
+            node,
+            f"a layer with {source.folder}",
+            run,
+        )
 
-    def _hand_over(self, wanted: Mapping[str, set[str]], connections: Mapping[str, Connection]) -> None:
+    def _hand_over(
+        self, wanted: Mapping[str, set[str]], connections: Mapping[str, Connection]
+    ) -> None:
         """Save and load for nodes that are older than the store: all images of a node in one
         stream, since each layer is in it once."""
         with self._stores.builder(self._store.volume) as builder:

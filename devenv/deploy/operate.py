@@ -104,7 +104,7 @@ class Operator:
         aside = f"{name}-replacement"
         with contextlib.suppress(docker.errors.NotFound):  # One that a kill left behind.
             api.remove_container(aside, force=True, v=True)
-        made = api.create_container_from_config(config, aside)  # type: ignore[no-untyped-call]
+        made = api.create_container_from_config(config, aside)
         try:
             api.stop(old["Id"], timeout=_stop_timeout(place))
         except BaseException:
@@ -206,7 +206,7 @@ def _image(place: Place, reference: str) -> dict[str, Any] | None:
     import docker.errors
 
     try:
-        found: dict[str, Any] = place.connection.docker.api.inspect_image(reference)  # type: ignore[no-untyped-call]
+        found: dict[str, Any] = place.connection.docker.api.inspect_image(reference)
     except docker.errors.ImageNotFound:
         return None
     return found

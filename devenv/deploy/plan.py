@@ -53,7 +53,9 @@ def plan(wanted: Sequence[Rendered], actual: Mapping[str, NodeState]) -> list[Ac
         found = actual[item.node].containers.get(item.name)
         if item.spec.is_job:
             if reasons[id]:
-                actions.append(Action(id, "run", item.node, item.name, reasons[id], after[id], item, found))
+                actions.append(
+                    Action(id, "run", item.node, item.name, reasons[id], after[id], item, found)
+                )
             continue
         verb, why = _container(item, found)
         actions.append(Action(id, verb, item.node, item.name, why, after[id], item, found))
@@ -62,7 +64,9 @@ def plan(wanted: Sequence[Rendered], actual: Mapping[str, NodeState]) -> list[Ac
         for name, found in state.containers.items():
             if _id(node, name) not in known:
                 why = "the topology no longer has it"
-                actions.append(Action(_id(node, name), "remove", node, name, why, frozenset(), None, found))
+                actions.append(
+                    Action(_id(node, name), "remove", node, name, why, frozenset(), None, found)
+                )
     return actions
 
 
@@ -74,7 +78,9 @@ def _after(item: Rendered, places: Mapping[str, list[str]]) -> frozenset[str]:
     ids: set[str] = set()
     for name in item.spec.after:
         if name not in places:
-            raise DeployError(f"{item.service}: {item.name} comes after {name}, which nobody deploys")
+            raise DeployError(
+                f"{item.service}: {item.name} comes after {name}, which nobody deploys"
+            )
         ids.update(places[name])
     return frozenset(ids)
 

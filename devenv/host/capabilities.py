@@ -173,7 +173,7 @@ def _run(
     }
     name = f"devenv-probe-{secrets.token_hex(4)}"
     try:
-        client.api.create_container_from_config(config, name)  # type: ignore[no-untyped-call]
+        client.api.create_container_from_config(config, name)
         client.api.start(name)
         code = client.api.wait(name, timeout=60)["StatusCode"]
         output = client.api.logs(name).decode(errors="replace")
@@ -187,4 +187,4 @@ def _run(
             client.api.remove_container(name, force=True, v=True)
     if code != 0:
         raise _Refused(f"exit code {code}: {output.strip()}")
-    return output
+    return str(output)

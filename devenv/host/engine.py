@@ -88,7 +88,7 @@ def registry_reachable(reference: str, client: DockerClient) -> bool:
     before = client.api.timeout
     client.api.timeout = _REGISTRY_TIMEOUT
     try:
-        client.api.inspect_distribution(reference)  # type: ignore[no-untyped-call]
+        client.api.inspect_distribution(reference)
     except (OSError, DockerException):
         return False
     finally:

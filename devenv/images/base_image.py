@@ -1,4 +1,4 @@
-"""The Debian image below all others: from the registry where there is one, else from Debian's packages."""
+"""The Debian image below all others: from the registry, else from Debian's packages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ensure_base(client: DockerClient, events: Events) -> None:
         return
     if registry_reachable(REGISTRY_IMAGE, client):
         with events.step("debian", type="image", why=f"pull {REGISTRY_IMAGE} from the registry"):
-            client.images.pull(*REGISTRY_IMAGE.split(":")).tag(*BASE.split(":"))
+            client.images.pull(REGISTRY_IMAGE).tag(BASE)
         return
     with events.step("debian", type="image", why="no registry answers: mmdebstrap trixie"):
         _bootstrap(client)
@@ -62,6 +62,7 @@ def _bootstrap(client: DockerClient) -> None:
                 detail="\n".join(done.stderr.splitlines()[-15:]),
                 remedy="check that Debian's mirror answers: apt-get update",
             )
+        name, tag = BASE.split(":")
         client.api.import_image_from_file(
-            str(archive), *BASE.split(":"), changes=[f"LABEL {labels.RECIPE}=debian-trixie"]
+            str(archive), name, tag, changes=[f"LABEL {labels.RECIPE}=debian-trixie"]
         )

@@ -18,7 +18,12 @@ TAIL = 25
 
 
 def build(
-    client: DockerClient, recipe: Recipe, recipe_hash: str, *, tag: str | None = None, network: str = "host"
+    client: DockerClient,
+    recipe: Recipe,
+    recipe_hash: str,
+    *,
+    tag: str | None = None,
+    network: str = "host",
 ) -> str:
     """Build `recipe` on the engine behind `client` and return the image's id.
 
@@ -75,6 +80,6 @@ def build_context(
             raise BuildError(
                 f"the build of {tag} failed: {message['error'].strip()}",
                 detail="\n".join(lines[-TAIL:]),
-                remedy="the Dockerfile's line above is the place; `devenv images build` tries again",
+                remedy="mend what the last lines name, then: devenv images build",
             )
     return image

@@ -84,7 +84,12 @@ class Cookbook:
                 raise BuildError(f"no recipe makes the image {name!r}")
             parents = [self.hash(parent) for parent in sorted(recipe.parents)]
             self._hashes[name] = digest(
-                BASE, recipe.name, recipe.release, recipe.target, tree_digest(recipe.folder), parents
+                BASE,
+                recipe.name,
+                recipe.release,
+                recipe.target,
+                tree_digest(recipe.folder),
+                parents,
             )
         return self._hashes[name]
 

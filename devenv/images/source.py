@@ -19,9 +19,11 @@ class Source:
     """
 
     def __init__(self, distribution: str, folder: Path) -> None:
-        if not any((folder / name).exists() for name in ("setup.py", "setup.cfg", "pyproject.toml")):
+        if not any(
+            (folder / name).exists() for name in ("setup.py", "setup.cfg", "pyproject.toml")
+        ):
             raise InputError(
-                f"--source: {folder} is no Python project: it has no setup.py, setup.cfg or pyproject.toml",
+                f"--source: {folder} is no Python project: no setup.py, setup.cfg or pyproject.toml",
                 remedy="name the top folder of a checkout",
             )
         self.distribution = distribution
@@ -50,7 +52,9 @@ RUN install_source {self.distribution} {self._version()} /src && rm -rf /src
     def _version(self) -> str:
         """The version that pbr is told: the sdist's own, else one that says it is a checkout."""
         info = self.folder / "PKG-INFO"
-        found = re.search(r"^Version: (\S+)", info.read_text(), re.MULTILINE) if info.exists() else None
+        found = (
+            re.search(r"^Version: (\S+)", info.read_text(), re.MULTILINE) if info.exists() else None
+        )
         return found.group(1) if found else "9999.0.0"
 
 

@@ -107,7 +107,9 @@ def ensure_node_image(client: DockerClient, events: Events) -> str:
 class Stores:
     """The stores on this machine's engine."""
 
-    def __init__(self, client: DockerClient, privileges: Callable[[], Privileges], events: Events) -> None:
+    def __init__(
+        self, client: DockerClient, privileges: Callable[[], Privileges], events: Events
+    ) -> None:
         self._client = client
         self._privileges = privileges
         self._events = events
@@ -137,7 +139,9 @@ class Stores:
         except docker.errors.NotFound:
             return None
         path = paths.cache() / "stores" / f"{volume}.json"
-        if path.exists():  # A store never changes once it is complete, so its manifest may be cached.
+        if (
+            path.exists()
+        ):  # A store never changes once it is complete, so its manifest may be cached.
             return _parse(volume, path.read_text())
         code, text = self.on_volumes(f"cat /volumes/{volume}/_data/{MANIFEST}")
         if code != 0:
@@ -160,7 +164,9 @@ class Stores:
         script = f"set -- /volumes/{store}/_data /volumes/{volume}/_data .devenv-cloned\n{_CLONE}"
         code, text = self.on_volumes(script)
         if code == NO_MANIFEST:
-            raise BuildError(f"the image store {store} is not complete", remedy="devenv images build")
+            raise BuildError(
+                f"the image store {store} is not complete", remedy="devenv images build"
+            )
         if code != 0:
             raise HostError(f"the image store could not be cloned into {volume}", detail=text)
 
@@ -193,13 +199,16 @@ class Stores:
             if self.load(candidate):
                 with self._events.step("store", type="image", why=f"start from {candidate}"):
                     self.clone(candidate, name)
-                    self.on_volumes(f"rm -f /volumes/{name}/_data/{MANIFEST} /volumes/{name}/_data/.devenv-cloned")
+                    data = f"/volumes/{name}/_data"
+                    self.on_volumes(f"rm -f {data}/{MANIFEST} {data}/.devenv-cloned")
                 break
         with self.builder(name) as builder:
             images = self._build_all(builder, cookbook)
         manifest = json.dumps({"images": [asdict(image) for image in images]})
         path = f"/volumes/{name}/_data/{MANIFEST}"
-        code, text = self.on_volumes(f"cat > {path}.new <<'EOF'\n{manifest}\nEOF\nmv {path}.new {path}")
+        code, text = self.on_volumes(
+            f"cat > {path}.new <<'EOF'\n{manifest}\nEOF\nmv {path}.new {path}"
+        )
         if code != 0:
             raise HostError("the image store's manifest could not be written", detail=text)
         for leftover in older:
@@ -237,7 +246,10 @@ class Stores:
                 why="not built yet, or its recipe changed",
                 run=lambda group=group: build_group(group),  # type: ignore[misc]
                 after=frozenset(
-                    group_of[parent] for recipe in group for parent in recipe.parents if parent in group_of
+                    group_of[parent]
+                    for recipe in group
+                    for parent in recipe.parents
+                    if parent in group_of
                 ),
             )
             for key, group in groups.items()
@@ -248,9 +260,17 @@ class Stores:
         for recipe in cookbook.recipes.values():
             image = builder.docker.images.get(recipe.reference)
             stored.append(
-                StoredImage(recipe.name, recipe.reference, cookbook.hash(recipe.name), str(image.id), image.attrs["Size"])
+                StoredImage(
+                    recipe.name,
+                    recipe.reference,
+                    cookbook.hash(recipe.name),
+                    str(image.id),
+                    image.attrs["Size"],
+                )
             )
-        for reference in present.keys() - {recipe.reference for recipe in cookbook.recipes.values()}:
+        for reference in present.keys() - {
+            recipe.reference for recipe in cookbook.recipes.values()
+        }:
             if reference != BASE:
                 with contextlib.suppress(Exception):
                     builder.docker.images.remove(reference)
@@ -270,7 +290,9 @@ class Stores:
             privileges=self._privileges(),
             labels={labels.KIND: "builder"},
         )
-        with self._events.step("builder", type="image", why="an engine of its own builds the images"):
+        with self._events.step(
+            "builder", type="image", why="an engine of its own builds the images"
+        ):
             container = system_container.create(self._client, wanted)
         try:
             key = system_container.host_key(container)

@@ -55,7 +55,9 @@ class Connection:
         :raises WaitTimeout: when nothing answers in time.
         """
         wait_until(self._start_master, what="SSH to answer", timeout=timeout, node=self.node.name)
-        wait_until(self._ping, what="the Docker Engine to answer", timeout=timeout, node=self.node.name)
+        wait_until(
+            self._ping, what="the Docker Engine to answer", timeout=timeout, node=self.node.name
+        )
 
     def close(self) -> None:
         """Close the clients and the master. Safe to call twice."""
@@ -63,8 +65,11 @@ class Connection:
             client.close()
         self._open.clear()
         if self.control_path.exists():
-            subprocess.run([*self._ssh(), "-O", "exit", self.node.ssh.destination],
-                           capture_output=True, check=False)
+            subprocess.run(
+                [*self._ssh(), "-O", "exit", self.node.ssh.destination],
+                capture_output=True,
+                check=False,
+            )
         for path in (self.control_path, self.docker_path):
             path.unlink(missing_ok=True)
 
@@ -90,12 +95,15 @@ class Connection:
         Path(f"{self.control_path}.log").unlink(missing_ok=True)
         if code == 0:
             return
-        if any(word in said for word in ("Permission denied", "verification failed", "IDENTIFICATION HAS CHANGED")):
+        if any(
+            word in said
+            for word in ("Permission denied", "verification failed", "IDENTIFICATION HAS CHANGED")
+        ):
             raise NodeError(
                 "SSH was refused",
                 node=self.node.name,
                 detail=said,
-                remedy=f"try: {shlex.join(['ssh', *self.node.ssh.options(), self.node.ssh.destination])}",
+                remedy=f"try: {shlex.join(self.argv())}",
             )
         raise NotYet(said or f"ssh exited with {code}")
 
@@ -118,7 +126,12 @@ class Connection:
         return client
 
     def run(
-        self, command: Sequence[str] | str, *, stdin: bytes | None = None, check: bool = True, timeout: float = 300
+        self,
+        command: Sequence[str] | str,
+        *,
+        stdin: bytes | None = None,
+        check: bool = True,
+        timeout: float = 300,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run `command` on the node: a list is quoted, a string goes to the node's shell.
 
@@ -133,7 +146,9 @@ class Connection:
                 capture_output=True, check=False, timeout=timeout,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise NodeError(f"`{line}` did not end in {timeout:.0f} s", node=self.node.name) from error
+            raise NodeError(
+                f"`{line}` did not end in {timeout:.0f} s", node=self.node.name
+            ) from error
         if check and done.returncode != 0:
             raise NodeError(
                 f"`{line}` exited with {done.returncode}",
@@ -166,7 +181,9 @@ class Connection:
 
 
 @contextmanager
-def connected(nodes: Iterable[Node], sockets: Path, timeout: float = 60) -> Iterator[dict[str, Connection]]:
+def connected(
+    nodes: Iterable[Node], sockets: Path, timeout: float = 60
+) -> Iterator[dict[str, Connection]]:
     """Connections to `nodes` by name, opened at the same time and closed at the end."""
     from concurrent.futures import ThreadPoolExecutor
 

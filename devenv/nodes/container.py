@@ -1,4 +1,4 @@
-"""A system container with its own Docker Engine and sshd: a node of the local provider, or the builder."""
+"""System containers with an own Docker Engine and sshd: local nodes, and the builder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SystemContainer:
     :param public_key: the OpenSSH public key that may log in as root.
     :param volume: named volume for the inner engine's data.
     :param memory: limit in bytes, None for no limit.
-    :param hosts: names for /etc/hosts; given at create time because a restart drops later additions.
+    :param hosts: names for /etc/hosts; given at create time because a restart drops others.
     """
 
     name: str

@@ -10,7 +10,7 @@ from pathlib import Path
 class SshTarget:
     """How to reach a node by SSH.
 
-    :param known_hosts: a file with the host key that the provider learned; nothing else is accepted.
+    :param known_hosts: a file with the host key that the provider learned; no other is accepted.
     :param jump: a bastion as ``user@host[:port]``, if the node is behind one.
     """
 
@@ -25,7 +25,12 @@ class SshTarget:
         """The ssh options that say all this, without the host."""
         options = [
             *("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"),
-            *("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"),
+            *(
+                "-o",
+                f"UserKnownHostsFile={self.known_hosts}",
+                "-o",
+                "GlobalKnownHostsFile=/dev/null",
+            ),
             *("-o", "IdentitiesOnly=yes", "-i", str(self.key), "-p", str(self.port)),
             *("-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
         ]

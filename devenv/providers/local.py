@@ -60,7 +60,7 @@ class LocalProvider(Provider):
     # -- what is there -----------------------------------------------------------------
 
     def check(self, wanted: LoadedTopology) -> Iterable[Probe]:
-        """An engine, OpenSSH's client, overlayfs, tun, and the memory and disk that `wanted` takes."""
+        """An engine, OpenSSH's client, overlayfs, tun, and memory and disk for `wanted`."""
         needed = sum(spec.memory for spec in wanted.topology.node_specs())
         return [
             engine_check,
@@ -81,7 +81,9 @@ class LocalProvider(Provider):
 
     def _disk_check(self) -> Check:
         root = resources.docker_root(connect()) if engine_check().ok else Path("/var/lib/docker")
-        stores = Stores(connect(), self._privileges, self._events).names() if engine_check().ok else []
+        stores = (
+            Stores(connect(), self._privileges, self._events).names() if engine_check().ok else []
+        )
         return resources.disk_check(root, DISK_NEEDED // (4 if stores else 1))
 
     def nodes(self) -> Inventory | None:
@@ -93,7 +95,9 @@ class LocalProvider(Provider):
             return None
         api, external = (_subnet(networks[kind]) for kind in (API, EXTERNAL))
         private, _ = key_pair(self._state)
-        nodes = tuple(self._node(container, networks, external, private) for container in containers)
+        nodes = tuple(
+            self._node(container, networks, external, private) for container in containers
+        )
         control = [node for node in nodes if "control" in node.roles]
         vip = api.network_address + VIP_ADDRESS
         if len(control) == 1:
@@ -104,7 +108,11 @@ class LocalProvider(Provider):
         )
 
     def _node(
-        self, container: Container, networks: dict[str, Network], external: IPv4Network, private: Path
+        self,
+        container: Container,
+        networks: dict[str, Network],
+        external: IPv4Network,
+        private: Path,
     ) -> Node:
         addresses = _addresses(container)
         address = addresses[str(networks[API].name)]
@@ -156,7 +164,9 @@ class LocalProvider(Provider):
             own = connect(timeout=600)
             container = present.get(spec.name)
             if container is None:
-                with self._events.step(spec.name, node=spec.name, type="node", why="it is not there"):
+                with self._events.step(
+                    spec.name, node=spec.name, type="node", why="it is not there"
+                ):
                     container = self._create_node(
                         own, wanted, spec, order, store, attachments[spec.name], hosts
                     )
@@ -291,7 +301,9 @@ class LocalProvider(Provider):
         for container in self._containers(connect()):
             if container.labels.get(labels.NODE) == node:
                 return container
-        raise NodeError("no such node", node=node, remedy=f"devenv --name {self._environment} status")
+        raise NodeError(
+            "no such node", node=node, remedy=f"devenv --name {self._environment} status"
+        )
 
     def snapshot(self, name: str) -> None:
         """Not here: a container's memory cannot be saved."""

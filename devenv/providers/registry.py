@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from devenv.core.errors import InputError
+from devenv.core.events import Events
+from devenv.host.capabilities import Privileges
 from devenv.providers.base import Provider
 
+#: Makes a provider for an environment: its name, its state folder, the events, and what this
+#: machine's engine grants to containers.
+ProviderFactory = Callable[[str, Path, Events, Callable[[], Privileges]], Provider]
 
-def provider_class(name: str) -> type[Provider]:
+
+def provider_class(name: str) -> ProviderFactory:
     """The provider called `name`.
 
     :raises InputError: when there is none.
@@ -15,6 +24,4 @@ def provider_class(name: str) -> type[Provider]:
         from devenv.providers.local import LocalProvider
 
         return LocalProvider
-    raise InputError(
-        f"the provider {name!r} is not there yet", remedy="providers: local"
-    )
+    raise InputError(f"the provider {name!r} is not there yet", remedy="providers: local")

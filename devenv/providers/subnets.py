@@ -22,15 +22,22 @@ def taken(client: DockerClient) -> list[tuple[IPv4Network, str]]:
             subnet = config.get("Subnet", "")
             if subnet and ":" not in subnet:
                 found.append((IPv4Network(subnet), f"the Docker network {network.name}"))
-    routes = subprocess.run(["ip", "-j", "-4", "route"], capture_output=True, text=True, check=False)
-    for route in json.loads(routes.stdout or "[]") if routes.returncode == 0 else []:
-        if route.get("dst") not in (None, "default"):
-            found.append((IPv4Network(route["dst"], strict=False), f"a route on {route.get('dev')}"))
+    routes = subprocess.run(
+        ["ip", "-j", "-4", "route"], capture_output=True, text=True, check=False
+    )
+    found += [
+        (IPv4Network(route["dst"], strict=False), f"a route on {route.get('dev')}")
+        for route in json.loads(routes.stdout or "[]")
+        if route.get("dst") not in (None, "default")
+    ]
     return found
 
 
 def choose(
-    wanted: IPv4Network | str, candidates: Iterable[IPv4Network], used: list[tuple[IPv4Network, str]], key: str
+    wanted: IPv4Network | str,
+    candidates: Iterable[IPv4Network],
+    used: list[tuple[IPv4Network, str]],
+    key: str,
 ) -> IPv4Network:
     """`wanted` if it is free, or the first free candidate for ``auto``.
 

@@ -26,7 +26,9 @@ def catalogue() -> dict[str, Service]:
     found = {}
     for path in sorted(root.glob("*/service.yaml")):
         try:
-            service = Service.model_validate({**yaml.safe_load(path.read_text()), "folder": path.parent})
+            service = Service.model_validate(
+                {**yaml.safe_load(path.read_text()), "folder": path.parent}
+            )
         except (ValidationError, yaml.YAMLError) as error:
             raise DevenvError(f"{path}: {error}") from error
         found[service.name] = service
@@ -45,15 +47,16 @@ def enabled(loaded: LoadedTopology) -> list[Service]:
             _known(name, loaded.where("services", key, position), f"services.{key}")
     for name in loaded.topology.overrides:
         _known(name, loaded.where("overrides", name), "overrides")
-    names = {name for name, service in known.items() if not service.optional}
-    names = (names | set(choice.enable)) - set(choice.disable)
+    usual = {name for name, service in known.items() if not service.optional}
+    deployed = (usual | set(choice.enable)) - set(choice.disable)
     roles = {role for spec in loaded.topology.node_specs() for role in spec.roles}
-    services = [service for name, service in known.items() if name in names]
+    services = [service for name, service in known.items() if name in deployed]
     for service in services:
-        missing = [other for other in service.requires if other not in names]
+        missing = [other for other in service.requires if other not in deployed]
         if missing:
             raise InputError(
-                f"{loaded.where('services')}: {service.name} needs {', '.join(missing)}, which is disabled",
+                f"{loaded.where('services')}: {service.name} needs {', '.join(missing)}, "
+                "which is disabled",
                 remedy=f"enable it, or disable {service.name} as well",
             )
         for spec in service.containers.values():
@@ -83,6 +86,8 @@ def cookbook(services: list[Service], release: str) -> Cookbook:
     images = Path(str(files("devenv.images")))
     recipes = [Recipe(name, release, images / name) for name in ("base", "openstack-base")]
     for service in services:
-        recipes += [Recipe(name, release, service.folder / "image", name) for name in service.images]
+        recipes += [
+            Recipe(name, release, service.folder / "image", name) for name in service.images
+        ]
     used = {spec.image for service in services for spec in service.containers.values()}
     return Cookbook(recipes).with_parents(used)

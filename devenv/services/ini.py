@@ -23,7 +23,9 @@ def merge(text: str, changes: Options) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _set(lines: list[str], section: str, option: str, value: Scalar | Sequence[Scalar]) -> list[str]:
+def _set(
+    lines: list[str], section: str, option: str, value: Scalar | Sequence[Scalar]
+) -> list[str]:
     start, end = _bounds(lines, section)
     values = [value] if isinstance(value, str | int | float | bool) else list(value)
     fresh = [f"{option} = {_text(item)}" for item in values]

@@ -80,7 +80,10 @@ class Renderer:
         files = self._files(service, spec, variables)
         environment = {
             "KOLLA_CONFIG_STRATEGY": "COPY_ALWAYS",
-            **{key: self._text(service, value, variables) for key, value in spec.environment.items()},
+            **{
+                key: self._text(service, value, variables)
+                for key, value in spec.environment.items()
+            },
             **({"KOLLA_BOOTSTRAP": ""} if spec.bootstrap else {}),
         }
         ready = self._text(service, spec.ready.command, variables) if spec.ready else ""
@@ -89,9 +92,13 @@ class Renderer:
         # What a bootstrap does depends on the image; its configuration only says where the data is.
         counted = {} if spec.bootstrap else {key: value.decode() for key, value in files.items()}
         total = digest(recipe, facts, environment, counted)
-        return Rendered(service.name, name, node.name, spec, reference, files, environment, ready, total)
+        return Rendered(
+            service.name, name, node.name, spec, reference, files, environment, ready, total
+        )
 
-    def _files(self, service: Service, spec: ContainerSpec, variables: dict[str, Any]) -> dict[str, bytes]:
+    def _files(
+        self, service: Service, spec: ContainerSpec, variables: dict[str, Any]
+    ) -> dict[str, bytes]:
         files: dict[str, bytes] = {}
         entries = []
         for file in spec.files:
@@ -126,7 +133,8 @@ class Renderer:
         vip, password = self.place.vip, self.secrets.password
 
         def database_url(user: str, name: str) -> str:
-            return f"mysql+pymysql://{user}:{password(user + '_database')}@{vip}:3306/{name}?charset=utf8"
+            login = f"{user}:{password(user + '_database')}"
+            return f"mysql+pymysql://{login}@{vip}:3306/{name}?charset=utf8"
 
         identities = [(service.name, service.identity) for service in self.services]
         variables: dict[str, Any] = {
@@ -154,7 +162,11 @@ class Renderer:
         ]
         template = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - not HTML
         variables["identity_endpoints"] = [
-            {"name": name, "type": identity.type, "url": template.from_string(identity.url).render(variables)}
+            {
+                "name": name,
+                "type": identity.type,
+                "url": template.from_string(identity.url).render(variables),
+            }
             for name, identity in identities
             if identity.type
         ]

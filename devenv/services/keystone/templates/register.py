@@ -40,10 +40,17 @@ for user in wanted["users"]:
         call("PUT", f"/projects/{project}/users/{id}/roles/{roles[role]}")
     print(f"user {user['name']}", flush=True)
 for entry in wanted["endpoints"]:
-    service = ensure("service", find("service", type=entry["type"]), type=entry["type"], name=entry["name"])
+    service = ensure(
+        "service", find("service", type=entry["type"]), type=entry["type"], name=entry["name"]
+    )
     present = {endpoint["interface"]: endpoint for endpoint in find("endpoint", service_id=service)}
     for interface in ("public", "internal", "admin"):
-        fields = {"service_id": service, "interface": interface, "url": entry["url"], "region_id": wanted["region"]}
+        fields = {
+            "service_id": service,
+            "interface": interface,
+            "url": entry["url"],
+            "region_id": wanted["region"],
+        }
         if interface not in present:
             call("POST", "/endpoints", endpoint=fields)
         elif present[interface]["url"] != entry["url"]:

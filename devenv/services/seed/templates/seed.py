@@ -1,4 +1,4 @@
-"""The first things in a new cloud: `resources`, then a `guest` that answers. Finds before it makes."""
+"""The first things in a new cloud: `resources`, then a `guest` that answers. Finds, then makes."""
 
 import json
 import socket
@@ -10,7 +10,10 @@ import openstack
 with open(sys.argv[2]) as source:
     wanted = json.load(source)
 cloud = openstack.connection.Connection(
-    auth=wanted["auth"], region_name=wanted["region"], identity_api_version="3", interface="internal"
+    auth=wanted["auth"],
+    region_name=wanted["region"],
+    identity_api_version="3",
+    interface="internal",
 )
 network, compute, image = cloud.network, cloud.compute, cloud.image
 
@@ -22,8 +25,10 @@ def say(*words):
 def resources():
     for name, fields in {
         "external": {
-            "is_router_external": True, "is_shared": True,
-            "provider_network_type": "flat", "provider_physical_network": "physnet1",
+            "is_router_external": True,
+            "is_shared": True,
+            "provider_network_type": "flat",
+            "provider_physical_network": "physnet1",
         },
         "internal": {},
     }.items():
@@ -34,16 +39,26 @@ def resources():
     outside = wanted["external"]
     if not network.find_subnet("external"):
         network.create_subnet(
-            name="external", network_id=nets["external"].id, ip_version=4, cidr=outside["cidr"],
-            gateway_ip=outside["gateway"], is_dhcp_enabled=False,
+            name="external",
+            network_id=nets["external"].id,
+            ip_version=4,
+            cidr=outside["cidr"],
+            gateway_ip=outside["gateway"],
+            is_dhcp_enabled=False,
             allocation_pools=[{"start": outside["start"], "end": outside["end"]}],
         )
     subnet = network.find_subnet("internal") or network.create_subnet(
-        name="internal", network_id=nets["internal"].id, ip_version=4, cidr=wanted["tenant"], is_dhcp_enabled=True
+        name="internal",
+        network_id=nets["internal"].id,
+        ip_version=4,
+        cidr=wanted["tenant"],
+        is_dhcp_enabled=True,
     )
     router = network.find_router("router")
     if not router:
-        router = network.create_router(name="router", external_gateway_info={"network_id": nets["external"].id})
+        router = network.create_router(
+            name="router", external_gateway_info={"network_id": nets["external"].id}
+        )
         say("router")
     if not list(network.ports(device_id=router.id, network_id=nets["internal"].id)):
         network.add_interface_to_router(router, subnet_id=subnet.id)
@@ -52,7 +67,10 @@ def resources():
     for protocol in ("icmp", "tcp"):
         if protocol not in present:
             network.create_security_group_rule(
-                security_group_id=group.id, direction="ingress", ethertype="IPv4", protocol=protocol,
+                security_group_id=group.id,
+                direction="ingress",
+                ethertype="IPv4",
+                protocol=protocol,
                 remote_ip_prefix="0.0.0.0/0",
             )
     if not compute.find_flavor("tiny"):
@@ -62,8 +80,14 @@ def resources():
         compute.create_keypair(name="devenv", public_key=wanted["public_key"])
     if not image.find_image("guest"):
         image.create_image(
-            name="guest", filename="/guest.qcow2", disk_format="qcow2", container_format="bare",
-            visibility="public", hw_video_model="none", wait=True, validate_checksum=False,
+            name="guest",
+            filename="/guest.qcow2",
+            disk_format="qcow2",
+            container_format="bare",
+            visibility="public",
+            hw_video_model="none",
+            wait=True,
+            validate_checksum=False,
         )
         say("image guest")
 
@@ -74,8 +98,12 @@ def guest():
         name=name, network_id=network.find_network("internal").id
     )
     addresses = list(network.ips(port_id=port.id))
-    floating = addresses[0] if addresses else network.create_ip(
-        floating_network_id=network.find_network("external").id, port_id=port.id
+    floating = (
+        addresses[0]
+        if addresses
+        else network.create_ip(
+            floating_network_id=network.find_network("external").id, port_id=port.id
+        )
     )
     server = compute.find_server(name)
     if server and server.status == "ERROR":
@@ -102,8 +130,11 @@ def boot(name, port):
     # and a second try a few seconds later is what anybody would do.
     for attempt in range(20):
         server = compute.create_server(
-            name=name, image_id=image.find_image("guest").id, flavor_id=compute.find_flavor("tiny").id,
-            networks=[{"port": port.id}], key_name="devenv",
+            name=name,
+            image_id=image.find_image("guest").id,
+            flavor_id=compute.find_flavor("tiny").id,
+            networks=[{"port": port.id}],
+            key_name="devenv",
         )
         say("server", server.id)
         while server.status == "BUILD" and not server.compute_host:
