@@ -27,6 +27,7 @@ from devenv.host import capabilities
 from devenv.host.capabilities import Privileges
 from devenv.host.checks import raise_for
 from devenv.host.engine import connect
+from devenv.images import leftovers
 from devenv.images.recipe import Cookbook
 from devenv.images.store import Stores, ensure_node_image
 from devenv.nodes.connection import Connection, File, connected
@@ -209,9 +210,9 @@ class Environment:
             yield opened
 
     def status(self) -> Status:
-        """What runs where, as the nodes tell it."""
+        """What runs where, as the nodes tell it; nodes that do not answer are left out."""
         inventory = self.inventory()
-        with connected(inventory.nodes, self._sockets, timeout=15) as connections:
+        with connected(inventory.nodes, self._sockets, 5, lenient=True) as connections:
             return self._status(inventory, connections)
 
     def _status(self, inventory: Inventory, connections: Mapping[str, Connection]) -> Status:
@@ -241,7 +242,8 @@ class Environment:
     def down(self) -> list[str]:
         """Remove everything of this environment; says what it removed."""
         with self._locked():
-            return [*self.provider.destroy(), *self._forget()]
+            removed = self.provider.destroy()
+            return [*removed, *leftovers.remove_helpers(connect()), *self._forget()]
 
     def collect_garbage(self) -> list[str]:
         """Remove what a kill left of an environment that has no node; says what it removed."""

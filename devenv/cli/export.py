@@ -30,7 +30,7 @@ def clouds(settings: Settings) -> None:
 @common()
 @click.pass_obj
 def openrc(settings: Settings) -> None:
-    """The same as shell variables.
+    """The same as shell variables, for `eval`.
 
     \b
     Example:

@@ -62,6 +62,7 @@ def list_images(settings: Settings) -> None:
                 {
                     "store": name,
                     "complete": store is not None,
+                    "disk": store.disk if store else None,
                     "images": [asdict(one) for one in store.images.values()] if store else [],
                 }
                 for name, store in found
@@ -93,7 +94,7 @@ def list_images(settings: Settings) -> None:
 @common()
 @click.pass_obj
 def lock(settings: Settings, exclude_newer: str | None, upgrade: bool) -> None:
-    """Lock the OpenStack release: versions and hashes of all that comes from PyPI.
+    """Lock what comes from PyPI: every version and hash.
 
     Writes requirements.lock from requirements.in, in a checkout of devenv. The next `up` builds
     the images anew if anything changed.

@@ -79,7 +79,7 @@ def start(settings: Settings, container: str, node: str | None) -> None:
 @common(output=True)
 @click.pass_obj
 def replace(settings: Settings, container: str, node: str | None, image: str | None) -> None:
-    """Remove a container and create it again, from the same or another image.
+    """Make a container again, from the same or another image.
 
     This is how a deployment upgrades a service. The configuration and the volumes stay. The
     next `up` goes back to the image that the topology says.

@@ -95,10 +95,15 @@ def interruptible(words: str) -> Iterator[None]:
         yield
         return
 
+    def end(*_: Any) -> None:
+        # Not through sys.stderr: this may have interrupted a write to it.
+        os.write(2, f"interrupted: {words}\n".encode())
+        os._exit(EXIT_INTERRUPTED)
+
     def handle(*_: Any) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+        signal.signal(signal.SIGINT, end)
         # What is left to tidy up may wait for a step that takes minutes.
-        timer = threading.Timer(_GRACE, os._exit, [EXIT_INTERRUPTED])
+        timer = threading.Timer(_GRACE, end)
         timer.daemon = True
         timer.start()
         raise KeyboardInterrupt

@@ -20,12 +20,23 @@ from devenv.services.render import Rendered
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
+#: Steps at a time, and one more a node. Few, so that those on the critical path, which go first,
+#: do not share the processors with those that nobody waits for.
+WORKERS = 6
 #: Seconds that a one-shot job may take.
 JOB_TIMEOUT = 600
 #: Lines of a failed container's log that an error shows.
 LOG_LINES = 25
 #: An untouched container that was ready once is given this many seconds to answer.
 CHECK_TIMEOUT = 60
+#: Ask again and again inside the container for a few seconds: an exec costs the node's engine more
+#: than the question itself, and while services start, processors are what everybody waits for.
+_UNTIL = """
+until said=$(bash -c "$1" 2>&1); do
+    (( SECONDS < 5 )) || { echo "$said"; exit 1; }
+    sleep 0.3
+done
+"""
 #: How often a container may have restarted before it counts as dead.
 RESTARTS = 3
 
@@ -67,7 +78,7 @@ class Converge:
             )
             for action in actions
         ]
-        return run_steps(steps, self._events, workers=24)
+        return run_steps(steps, self._events, workers=WORKERS + len(self._connections))
 
     def _do(self, action: Action) -> None:
         try:
@@ -170,7 +181,7 @@ class Converge:
                 return
             if self._failing.is_set():
                 raise DeployError("no longer waited for: another step failed", node=wanted.node)
-            code, output = container.exec_run(["bash", "-c", wanted.ready])
+            code, output = container.exec_run(["bash", "-c", _UNTIL, "ready", wanted.ready])
             if code != 0:
                 raise NotYet(
                     f"`{wanted.ready}` said: {output.decode(errors='replace').strip()[-300:]}"
@@ -204,7 +215,12 @@ class Converge:
     # -- jobs --------------------------------------------------------------------------
 
     def _job(self, connection: Connection, wanted: Rendered, action: Action) -> None:
-        replace = action.actual is not None
+        actual = action.actual
+        if actual and actual.state == "running" and actual.hash == wanted.hash:
+            # Started by a devenv that was killed: it is neither stopped half-way nor done twice.
+            self._finish(connection, wanted)
+            return
+        replace = actual is not None
         if wanted.spec.schemas and self._restored(connection, wanted):
             self._create(connection, wanted, replace=replace, restored=True)
             self._finish(connection, wanted)
@@ -231,7 +247,7 @@ class Converge:
         if not path.exists() or not schemas.is_empty(names):
             return False
         self._events.note(wanted.name, "restoring the kept schema", node=wanted.node, type="job")
-        schemas.restore(path)
+        schemas.restore(path, names)
         return True
 
     def _schemas(self, connection: Connection, wanted: Rendered) -> tuple[Schemas, list[str], Any]:

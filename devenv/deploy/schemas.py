@@ -20,6 +20,8 @@ from devenv.nodes.connection import Connection
 
 _CLIENT = "--defaults-file=/var/lib/mysql-client.cnf"
 _SERVER = "mariadb"
+#: A table that is there while a dump is being loaded.
+_RESTORING = "devenv_restoring"
 
 
 class Schemas:
@@ -35,15 +37,25 @@ class Schemas:
         return paths.cache() / "schemas" / f"{'-'.join(names[:1])}-{key}.sql.gz"
 
     def is_empty(self, names: list[str]) -> bool:
-        """Whether the databases have no table."""
+        """Whether the databases have no table, or only those of a restore that was killed."""
         listed = ", ".join(f"'{name}'" for name in names)
-        query = f"SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN ({listed})"  # noqa: S608
+        query = (
+            "SELECT COUNT(*) = 0 OR COALESCE(SUM(table_name = '" + _RESTORING + "'), 0) > 0 "
+            f"FROM information_schema.tables WHERE table_schema IN ({listed})"
+        )
         out = self._run(["mariadb", _CLIENT, "--batch", "--skip-column-names", "--execute", query])
-        return out.strip() == b"0"
+        return out.strip() == b"1"
 
-    def restore(self, path: Path) -> None:
-        """Load a dump."""
-        data = gzip.decompress(path.read_bytes())
+    def restore(self, path: Path, names: list[str]) -> None:
+        """Load a dump. Each table is dropped before it is made, so that it can be done again."""
+        mark = f"`{names[0]}`.`{_RESTORING}`"
+        data = b"".join(
+            (
+                f"CREATE TABLE IF NOT EXISTS {mark} (x INT);\n".encode(),
+                gzip.decompress(path.read_bytes()),
+                f"\nDROP TABLE {mark};\n".encode(),
+            )
+        )
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             entry = tarfile.TarInfo(path.stem)

@@ -97,19 +97,8 @@ def port_check(port: int, address: str = "127.0.0.1") -> Check:
     return Check(f"port {port}", True, f"{address}:{port} is free")
 
 
-def subnet_check(cidr: str) -> Check:
-    """Whether no route of this machine, but the default, overlaps the IPv4 network `cidr`."""
-    wanted = ipaddress.IPv4Network(cidr)
-    taken = [f"{net} on {device}" for device, net in _routes() if net.overlaps(wanted)]
-    return Check(
-        f"network {cidr}",
-        not taken,
-        f"{cidr} overlaps {', '.join(taken)}" if taken else f"{cidr} is free",
-        remedy="choose another cidr in the topology; ip route shows what is taken",
-    )
-
-
-def _routes() -> list[tuple[str, ipaddress.IPv4Network]]:
+def routes() -> list[tuple[str, ipaddress.IPv4Network]]:
+    """The device and network of each IPv4 route of this machine, but the default."""
     routes = []
     for line in _ROUTES.read_text().splitlines()[1:]:
         words = line.split()

@@ -23,7 +23,7 @@ class Source:
             (folder / name).exists() for name in ("setup.py", "setup.cfg", "pyproject.toml")
         ):
             raise InputError(
-                f"--source: {folder} is no Python project: no setup.py, setup.cfg or pyproject.toml",
+                f"--source: {folder} has no setup.py, setup.cfg or pyproject.toml",
                 remedy="name the top folder of a checkout",
             )
         self.distribution = distribution

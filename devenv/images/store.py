@@ -74,10 +74,14 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Store:
-    """A complete store: its volume and what is in it, by image name."""
+    """A complete store: its volume and what is in it, by image name.
+
+    :param disk: bytes of all layers, each counted once.
+    """
 
     volume: str
     images: dict[str, StoredImage]
+    disk: int
 
 
 def node_recipe() -> Recipe:
@@ -162,7 +166,7 @@ class Stores:
         :raises BuildError: when the store is not complete.
         """
         script = f"set -- /volumes/{store}/_data /volumes/{volume}/_data .devenv-cloned\n{_CLONE}"
-        code, text = self.on_volumes(script)
+        code, text = self.on_volumes(script, name=f"{volume}-clone")
         if code == NO_MANIFEST:
             raise BuildError(
                 f"the image store {store} is not complete", remedy="devenv images build"
@@ -170,11 +174,18 @@ class Stores:
         if code != 0:
             raise HostError(f"the image store could not be cloned into {volume}", detail=text)
 
-    def on_volumes(self, script: str) -> tuple[int, str]:
-        """Run a shell script that sees all volumes of the engine below /volumes."""
+    def on_volumes(self, script: str, name: str | None = None) -> tuple[int, str]:
+        """Run a shell script that sees all volumes of the engine below /volumes.
+
+        :param name: of the container, so that one which a killed process left at the same work
+            is stopped first.
+        """
+        if name:
+            self._remove(name)
         root = self._client.info()["DockerRootDir"]
         container = self._client.containers.create(
             ensure_node_image(self._client, self._events),
+            name=name,
             entrypoint=["sh", "-c", script],
             volumes=[f"{root}/volumes:/volumes"],
             cap_add=["SYS_ADMIN"],  # to keep overlayfs' trusted.* attributes
@@ -204,7 +215,8 @@ class Stores:
                 break
         with self.builder(name) as builder:
             images = self._build_all(builder, cookbook)
-        manifest = json.dumps({"images": [asdict(image) for image in images]})
+            disk = builder.docker.df()["LayersSize"]
+        manifest = json.dumps({"disk": disk, "images": [asdict(image) for image in images]})
         path = f"/volumes/{name}/_data/{MANIFEST}"
         code, text = self.on_volumes(
             f"cat > {path}.new <<'EOF'\n{manifest}\nEOF\nmv {path}.new {path}"
@@ -326,9 +338,14 @@ def _present(builder: Connection) -> dict[str, str]:
     }
 
 
-def _parse(volume: str, text: str) -> Store:
-    images = [StoredImage(**entry) for entry in json.loads(text)["images"]]
-    return Store(volume, {image.name: image for image in images})
+def _parse(volume: str, text: str) -> Store | None:
+    """The manifest's store; None if another version of devenv wrote it otherwise."""
+    try:
+        data = json.loads(text)
+        images = [StoredImage(**entry) for entry in data["images"]]
+        return Store(volume, {image.name: image for image in images}, data["disk"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 @contextmanager

@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devenv.core.errors import NodeError
+from devenv.core.errors import NodeError, WaitTimeout
 from devenv.core.wait import NotYet, wait_until
 from devenv.nodes.node import Node
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+
+#: What ssh says when trying again cannot help.
+_FINAL = ("Permission denied", "verification failed", "IDENTIFICATION HAS CHANGED")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Connection:
         # One pair a process: several may look at an environment at the same time.
         self.control_path = sockets / f"{node.name}.{os.getpid()}.ssh"
         self.docker_path = sockets / f"{node.name}.{os.getpid()}.docker"
+        self._log = Path(f"{self.control_path}.log")
+        self._master: subprocess.Popen[bytes] | None = None
         self._clients = threading.local()
         self._open: list[DockerClient] = []
 
@@ -64,48 +70,53 @@ class Connection:
         for client in self._open:
             client.close()
         self._open.clear()
-        if self.control_path.exists():
-            subprocess.run(
-                [*self._ssh(), "-O", "exit", self.node.ssh.destination],
-                capture_output=True,
-                check=False,
-            )
-        for path in (self.control_path, self.docker_path):
-            path.unlink(missing_ok=True)
+        self._stop_master()
 
     def _ssh(self) -> list[str]:
         return ["ssh", *self.node.ssh.options(), "-S", str(self.control_path)]
 
     def _start_master(self) -> None:
-        for path in (self.control_path, self.docker_path):
-            path.unlink(missing_ok=True)
+        self._stop_master()
         command = [
-            *self._ssh(), "-M", "-N", "-f", "-o", "ControlPersist=no",
-            "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=5",
-            "-o", "ServerAliveCountMax=6", "-o", "StreamLocalBindMask=0177",
-            "-L", f"{self.docker_path}:{self.node.docker_socket}", self.node.ssh.destination,
+            *self._ssh(), "-M", "-T", "-o", "ControlPersist=no", "-o", "ExitOnForwardFailure=yes",
+            "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6",
+            "-o", "StreamLocalBindMask=0177", "-L", f"{self.docker_path}:{self.node.docker_socket}",
+            self.node.ssh.destination, "cat",
         ]  # fmt: skip
-        # A file and not a pipe: the master keeps the descriptor and a pipe would never end.
-        with Path(f"{self.control_path}.log").open("w+") as log:
-            code = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
-            ).returncode
-            log.seek(0)
-            said = log.read().strip()
-        Path(f"{self.control_path}.log").unlink(missing_ok=True)
-        if code == 0:
+        # The master lives as long as its standard input: when this process dies, however it
+        # dies, the pipe closes, `cat` ends on the node and the master with it.
+        with self._log.open("wb") as log:
+            master = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log
+            )
+        self._master = master
+
+        def forwarded() -> None:
+            if master.poll() is None and not self.docker_path.exists():
+                raise NotYet("no answer yet")
+
+        with contextlib.suppress(WaitTimeout):
+            wait_until(forwarded, what="SSH", timeout=15, interval=0.02)
+        if master.poll() is None and self.docker_path.exists():
             return
-        if any(
-            word in said
-            for word in ("Permission denied", "verification failed", "IDENTIFICATION HAS CHANGED")
-        ):
+        said = self._log.read_text(errors="replace").strip()
+        self._stop_master()
+        if any(word in said for word in _FINAL):
             raise NodeError(
                 "SSH was refused",
                 node=self.node.name,
                 detail=said,
                 remedy=f"try: {shlex.join(self.argv())}",
             )
-        raise NotYet(said or f"ssh exited with {code}")
+        raise NotYet(said or "ssh did not get through")
+
+    def _stop_master(self) -> None:
+        if self._master is not None:
+            self._master.kill()
+            self._master.communicate()
+            self._master = None
+        for path in (self.control_path, self.docker_path, self._log):
+            path.unlink(missing_ok=True)
 
     def _ping(self) -> None:
         try:
@@ -182,16 +193,30 @@ class Connection:
 
 @contextmanager
 def connected(
-    nodes: Iterable[Node], sockets: Path, timeout: float = 60
+    nodes: Iterable[Node], sockets: Path, timeout: float = 60, *, lenient: bool = False
 ) -> Iterator[dict[str, Connection]]:
-    """Connections to `nodes` by name, opened at the same time and closed at the end."""
+    """Connections to `nodes` by name, opened at the same time and closed at the end.
+
+    :param timeout: seconds for each node.
+    :param lenient: leave out nodes that do not answer instead of raising.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     connections = {node.name: Connection(node, sockets) for node in nodes}
+
+    def answers(connection: Connection) -> bool:
+        try:
+            connection.open(timeout)
+        except (NodeError, WaitTimeout):
+            if not lenient:
+                raise
+            return False
+        return True
+
     try:
         with ThreadPoolExecutor(max_workers=max(len(connections), 1)) as pool:
-            list(pool.map(lambda connection: connection.open(timeout), connections.values()))
-        yield connections
+            answered = list(pool.map(answers, connections.values()))
+        yield dict(pair for pair, there in zip(connections.items(), answered, strict=True) if there)
     finally:
         for connection in connections.values():
             with contextlib.suppress(OSError):

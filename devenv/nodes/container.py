@@ -113,6 +113,13 @@ def host_key(container: Container, timeout: float = 30) -> str:
         raise
 
 
+def authorize(container: Container, public_key: str) -> None:
+    """Let `public_key` log in: for a state folder that was lost and made anew."""
+    script = 'grep -qsxF "$KEY" "$FILE" || printf "%s\\n" "$KEY" >> "$FILE"'
+    environment = {"KEY": public_key, "FILE": "/root/.ssh/authorized_keys"}
+    container.exec_run(["sh", "-c", script], environment=environment)
+
+
 def dead(container: Container) -> NodeError:
     """The error for a node container that is not running, with its last words."""
     return NodeError(

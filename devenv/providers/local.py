@@ -94,6 +94,7 @@ class LocalProvider(Provider):
         if API not in networks or EXTERNAL not in networks or not containers:
             return None
         api, external = (_subnet(networks[kind]) for kind in (API, EXTERNAL))
+        self._reclaim(containers, str(networks[API].name))
         private, _ = key_pair(self._state)
         nodes = tuple(
             self._node(container, networks, external, private) for container in containers
@@ -125,6 +126,19 @@ class LocalProvider(Provider):
             ssh=SshTarget(address, private, self._state / "known_hosts"),
         )
 
+    def _reclaim(self, containers: list[Container], api: str) -> None:
+        """Make keys anew where the state folder was lost, and have the nodes accept them."""
+        known_hosts = self._state / "known_hosts"
+        if known_hosts.exists():
+            return
+        _, public = key_pair(self._state)
+        keys = {}
+        for container in containers:
+            if container.status == "running":
+                system_container.authorize(container, public)
+                keys[_addresses(container)[api]] = system_container.host_key(container)
+        system_container.write_known_hosts(known_hosts, keys)
+
     def _containers(self, client: DockerClient) -> list[Container]:
         found = client.containers.list(
             all=True, filters={"label": [self._label, labels.NODE]}, ignore_removed=True
@@ -148,7 +162,7 @@ class LocalProvider(Provider):
         for name in present.keys() - {spec.name for spec in specs}:
             with self._events.step(name, node=name, type="node", why="the topology lost it"):
                 self._remove_node(client, present.pop(name))
-        offsets = self._offsets(specs, present, api)
+        offsets = self._offsets(specs, present, api, str(networks[API].name))
         hosts = {spec.name: str(api.network_address + offsets[spec.name]) for spec in specs}
         attachments = {
             spec.name: [
@@ -163,6 +177,10 @@ class LocalProvider(Provider):
         def ensure(order: int, spec: NodeSpec) -> tuple[str, str]:
             own = connect(timeout=600)
             container = present.get(spec.name)
+            if container is not None and container.status == "created":
+                # Killed between creating and starting: it may lack a network.
+                own.containers.get(container.id).remove(force=True)
+                container = None
             if container is None:
                 with self._events.step(
                     spec.name, node=spec.name, type="node", why="it is not there"
@@ -270,12 +288,14 @@ class LocalProvider(Provider):
 
     @staticmethod
     def _offsets(
-        specs: tuple[NodeSpec, ...], present: dict[str, Container], api: IPv4Network
+        specs: tuple[NodeSpec, ...],
+        present: dict[str, Container],
+        api: IPv4Network,
+        network: str,
     ) -> dict[str, int]:
         """Each node's place in the networks: kept where it has one, else the first free."""
         kept = {
-            name: int(container.labels.get("devenv.offset", 0))
-            or int(IPv4Address(min(_addresses(container).values()))) - int(api.network_address)
+            name: int(IPv4Address(_addresses(container)[network])) - int(api.network_address)
             for name, container in present.items()
         }
         free = (offset for offset in range(FIRST_ADDRESS, 100) if offset not in kept.values())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from devenv.core.errors import HostError, InputError
+from devenv.host import resources
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -22,14 +21,7 @@ def taken(client: DockerClient) -> list[tuple[IPv4Network, str]]:
             subnet = config.get("Subnet", "")
             if subnet and ":" not in subnet:
                 found.append((IPv4Network(subnet), f"the Docker network {network.name}"))
-    routes = subprocess.run(
-        ["ip", "-j", "-4", "route"], capture_output=True, text=True, check=False
-    )
-    found += [
-        (IPv4Network(route["dst"], strict=False), f"a route on {route.get('dev')}")
-        for route in json.loads(routes.stdout or "[]")
-        if route.get("dst") not in (None, "default")
-    ]
+    found += [(network, f"a route on {device}") for device, network in resources.routes()]
     return found
 
 

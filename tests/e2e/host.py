@@ -1,0 +1,42 @@
+"""What this machine holds of an environment, asked of the machine and not of devenv."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def _lines(*command: str) -> list[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def leftovers(name: str) -> list[str]:
+    """Containers, volumes, networks, qemu processes, network namespaces, mounts and sockets."""
+    found = []
+    for kind, command in {
+        "container": ("docker", "ps", "--all", "--format", "{{.Names}}"),
+        "volume": ("docker", "volume", "ls", "--format", "{{.Name}}"),
+        "network": ("docker", "network", "ls", "--format", "{{.Name}}"),
+    }.items():
+        found += [f"{kind} {line}" for line in _lines(*command) if f"devenv-{name}" in line]
+    found += [f"container {line}" for line in _lines("docker", "ps", "--all", "--format", "{{.Names}}")
+              if line == "devenv-builder"]  # fmt: skip
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            comm, stat = (process / "comm").read_text(), (process / "stat").read_text()
+        except OSError:
+            continue
+        # A zombie is gone: it waits for its parent to read its exit code.
+        if comm.startswith("qemu-system") and stat.rsplit(")", 1)[1].split()[0] != "Z":
+            found.append(f"process {process.name} {comm.strip()}")
+        if (
+            comm.strip() == "ssh"
+            and f"devenv-{name}".encode() in (process / "cmdline").read_bytes()
+        ):
+            found.append(f"process {process.name} ssh")
+    found += [f"netns {line}" for line in Path("/run/netns").glob("ovnmeta-*")]
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    found += [f"mount {line}" for line in mounts if f"devenv-{name}" in line]
+    cgroups = Path("/sys/fs/cgroup")
+    found += [f"cgroup {path}" for path in cgroups.glob("*/machine*") if any(path.iterdir())]
+    return found
