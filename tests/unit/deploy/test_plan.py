@@ -1,0 +1,248 @@
+"""The plan is the difference between the topology and the labels, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devenv.core.errors import DeployError
+from devenv.deploy.actual import Actual, NodeState
+from devenv.deploy.plan import Action, plan
+from devenv.services.model import ContainerSpec
+from devenv.services.render import Rendered
+
+
+def container(
+    name: str, *after: str, node: str = "ctl", service: str = "", hash: str = "h"
+) -> Rendered:
+    spec = ContainerSpec(image=name, roles=["control"], after=list(after))
+    return Rendered(service or name, name, node, spec, f"{name}:1", {}, {}, "", hash)
+
+
+def job(name: str, *after: str, node: str = "ctl", volume: str = "", hash: str = "h") -> Rendered:
+    item = container(name, *after, node=node, hash=hash)
+    return replace(item, spec=item.spec.model_copy(update={"job": True, "creates_volume": volume}))
+
+
+def made(item: Rendered, **changes: object) -> Actual:
+    """What `item` is on its node after a deploy."""
+    state, code = ("exited", 0) if item.spec.is_job else ("running", None)
+    found = Actual(
+        "id", item.name, item.service, item.image, item.hash, item.spec.is_job, state, "", code
+    )
+    return replace(found, **changes)  # type: ignore[arg-type]
+
+
+def deployed(
+    wanted: Sequence[Rendered], volumes: Sequence[str] = ("data",), nodes: Sequence[str] = ("ctl",)
+) -> dict[str, NodeState]:
+    """The nodes after `wanted` was deployed."""
+    return {
+        node: NodeState(
+            {item.name: made(item) for item in wanted if item.node == node}, frozenset(volumes)
+        )
+        for node in {*nodes, *(item.node for item in wanted)}
+    }
+
+
+def altered(
+    nodes: Mapping[str, NodeState], name: str, node: str = "ctl", **changes: object
+) -> dict[str, NodeState]:
+    containers = dict(nodes[node].containers)
+    containers[name] = replace(containers[name], **changes)  # type: ignore[arg-type]
+    return {**nodes, node: replace(nodes[node], containers=containers)}
+
+
+def verbs(actions: Sequence[Action]) -> dict[str, str]:
+    assert len({action.id for action in actions}) == len(actions)
+    return {action.id: action.verb for action in actions}
+
+
+#: A database with its jobs, an API with a job behind it, and one that has nothing to do with it.
+CLOUD = [
+    job("db_bootstrap", volume="data"),
+    container("db", "db_bootstrap"),
+    job("db_users", "db"),
+    job("api_sync", "db_users"),
+    container("api", "api_sync"),
+    job("register", "api"),
+    container("cache"),
+    job("unrelated", "cache"),
+]
+
+
+def test_nothing_there() -> None:
+    actions = plan(CLOUD, {"ctl": NodeState({}, frozenset())})
+    for action in actions:
+        is_job = action.wanted is not None and action.wanted.spec.is_job
+        assert (action.verb, action.why) == (
+            ("run", "it did not run yet") if is_job else ("create", "it is not there")
+        )
+        assert action.actual is None
+    assert [action.name for action in actions] == [item.name for item in CLOUD]
+
+
+def test_second_plan_only_checks() -> None:
+    actions = plan(CLOUD, deployed(CLOUD))
+    assert verbs(actions) == dict.fromkeys(("ctl/db", "ctl/api", "ctl/cache"), "check")
+
+
+@pytest.mark.parametrize("state", ["exited", "paused", "created", "dead"])
+def test_a_container_that_does_not_run_is_started(state: str) -> None:
+    actions = plan(CLOUD, altered(deployed(CLOUD), "api", state=state))
+    (found,) = [action for action in actions if action.verb != "check"]
+    assert (found.id, found.verb, found.why) == ("ctl/api", "start", f"it is {state}")
+
+
+def test_a_changed_container_is_replaced_even_if_it_is_off() -> None:
+    state = altered(deployed(CLOUD), "api", hash="old", state="exited")
+    (found,) = [action for action in plan(CLOUD, state) if action.verb != "check"]
+    assert (found.id, found.verb, found.why) == (
+        "ctl/api", "replace", "its image or configuration changed",
+    )  # fmt: skip
+    assert found.wanted is CLOUD[4]
+    assert found.actual == state["ctl"].containers["api"]
+
+
+def test_a_change_of_one_service_touches_its_containers_only() -> None:
+    old = [
+        container(f"{service}_{part}", node=node, service=service)
+        for service in ("nova", "glance")
+        for part in ("api", "worker")
+        for node in ("ctl", "cmp")
+    ]
+    new = [replace(item, hash="new") if item.service == "nova" else item for item in old]
+    found = verbs(plan(new, deployed(old)))
+    assert {id for id, verb in found.items() if verb == "replace"} == {
+        "ctl/nova_api", "ctl/nova_worker", "cmp/nova_api", "cmp/nova_worker",
+    }  # fmt: skip
+    assert set(found.values()) == {"replace", "check"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"hash": "old"}, "its image or configuration changed"),
+        ({"exit_code": 1}, "it did not finish"),
+        ({"exit_code": None, "state": "running"}, "it did not finish"),
+        ({"exit_code": None, "state": "created"}, "it did not finish"),
+    ],
+)
+def test_a_job_that_is_not_done_runs_alone(changes: dict[str, object], why: str) -> None:
+    """Nothing after it runs again: it makes no volume."""
+    state = altered(deployed(CLOUD), "db_users", **changes)
+    (found,) = [action for action in plan(CLOUD, state) if action.verb != "check"]
+    assert (found.id, found.verb, found.why) == ("ctl/db_users", "run", why)
+
+
+def test_a_vanished_volume_runs_all_jobs_after_it_and_no_container() -> None:
+    actions = plan(CLOUD, deployed(CLOUD, volumes=[]))
+    runs = {action.name: action.why for action in actions if action.verb == "run"}
+    assert runs == {
+        "db_bootstrap": "the volume data is gone",
+        "db_users": "what it works on is new",
+        "api_sync": "what it works on is new",
+        "register": "what it works on is new",
+    }
+    assert {action.name for action in actions if action.verb == "check"} == {"db", "api", "cache"}
+
+
+def test_the_cascade_crosses_nodes() -> None:
+    far = [*CLOUD, container("agent", "api", node="cmp"), job("late", "agent", node="cmp")]
+    actions = plan(far, deployed(far, volumes=[]))
+    assert verbs(actions)["cmp/late"] == "run"
+    assert verbs(actions)["cmp/agent"] == "check"
+
+
+def test_a_job_keeps_its_own_reason_in_a_cascade() -> None:
+    state = altered(deployed(CLOUD, volumes=[]), "api_sync", exit_code=2)
+    whys = {action.name: action.why for action in plan(CLOUD, state)}
+    assert whys["api_sync"] == "it did not finish"
+    assert whys["register"] == "what it works on is new"
+
+
+def test_an_order_is_on_all_nodes_of_what_comes_first() -> None:
+    wanted = [container("db", node="a"), container("db", node="b"), container("api", "db")]
+    empty = NodeState({}, frozenset())
+    last = plan(wanted, {"a": empty, "b": empty, "ctl": empty})[-1]
+    assert (last.id, last.after) == ("ctl/api", {"a/db", "b/db"})
+
+
+def test_what_the_topology_lost_is_removed() -> None:
+    """Containers and jobs of a service that was disabled, and those on a node it left."""
+    gone = [container("heat_api", service="heat"), job("heat_sync"), container("api", node="cmp")]
+    actions = plan(CLOUD, deployed([*CLOUD, *gone]))
+    removed = [action for action in actions if action.verb == "remove"]
+    assert {action.id for action in removed} == {"ctl/heat_api", "ctl/heat_sync", "cmp/api"}
+    assert {action.why for action in removed} == {"the topology no longer has it"}
+    assert all(action.wanted is None and action.actual for action in removed)
+    assert verbs(actions)["ctl/api"] == "check"
+
+
+def test_after_something_that_nobody_deploys() -> None:
+    with pytest.raises(DeployError, match="api: api comes after nothing, which nobody deploys"):
+        plan([container("api", "nothing")], deployed([]))
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> list[Rendered]:
+    """Containers and jobs in an order without cycles, over up to three nodes."""
+    items: list[Rendered] = []
+    for number in range(draw(st.integers(1, 10))):
+        after = draw(st.sets(st.sampled_from([item.name for item in items]))) if items else set()
+        node = draw(st.sampled_from(["a", "b", "c"]))
+        if draw(st.booleans()):
+            volume = draw(st.sampled_from(["", "data"]))
+            items.append(job(f"job{number}", *sorted(after), node=node, volume=volume))
+        else:
+            items.append(container(f"container{number}", *sorted(after), node=node))
+    return items
+
+
+NODES = ("a", "b", "c")
+
+
+@given(clouds())
+def test_any_deployed_cloud_is_only_checked(wanted: list[Rendered]) -> None:
+    actions = plan(wanted, deployed(wanted, nodes=NODES))
+    assert {action.verb for action in actions} <= {"check"}
+    assert len(actions) == sum(not item.spec.is_job for item in wanted)
+
+
+@given(clouds(), st.data())
+def test_any_subset_that_is_there_is_left_alone(
+    wanted: list[Rendered], data: st.DataObject
+) -> None:
+    """A deploy that was killed goes on: what is there is checked, the rest is made."""
+    there = [item for item in wanted if data.draw(st.booleans())]
+    actions = plan(wanted, deployed(there, nodes=NODES))
+    ids = {f"{item.node}/{item.name}" for item in there}
+    for action in actions:
+        if action.id in ids:
+            assert action.verb == "check" or action.why == "what it works on is new"
+        else:
+            assert action.verb in ("create", "run")
+    assert {f"{item.node}/{item.name}" for item in wanted} - ids <= {a.id for a in actions}
+
+
+@given(clouds())
+def test_the_cascade_is_what_can_be_reached(wanted: list[Rendered]) -> None:
+    """After a volume vanished exactly its makers, and the jobs that can be reached, run."""
+    after = {item.name: set(item.spec.after) for item in wanted}
+
+    def reaches_maker(name: str) -> bool:
+        return any(before in makers or reaches_maker(before) for before in after[name])
+
+    makers = {item.name for item in wanted if item.spec.creates_volume}
+    expected = {
+        item.name
+        for item in wanted
+        if item.spec.is_job and (item.name in makers or reaches_maker(item.name))
+    }
+    actions = plan(wanted, deployed(wanted, volumes=[], nodes=NODES))
+    assert {action.name for action in actions if action.verb == "run"} == expected
+    assert {action.verb for action in actions} <= {"run", "check"}
