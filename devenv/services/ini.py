@@ -32,7 +32,12 @@ def _set(
     if start is None:
         return [*lines, "", f"[{section}]", *fresh]
     same = re.compile(rf"^\s*{re.escape(option)}\s*=")
-    body = [line for line in lines[start:end] if not same.match(line)]
+    body, dropped = [], False
+    for line in lines[start:end]:
+        # An indented line goes on with the value before it, as oslo.config reads it.
+        dropped = bool(same.match(line) or (dropped and line[:1].isspace() and line.strip()))
+        if not dropped:
+            body.append(line)
     return [*lines[:start], *fresh, *body, *lines[end:]]
 
 

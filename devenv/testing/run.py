@@ -85,7 +85,9 @@ def _isolated(where: Path) -> list[str]:
 
 def _results(junit: Path) -> list[str]:
     path = junit.absolute()
-    return ["-o", "junit_family=xunit1", "--junitxml", str(path), "--devenv-results", str(path.with_suffix(".json"))]
+    # xunit2 has no properties of a test case, which the figures are.
+    return ["-o", "junit_family=xunit1", "--junitxml", str(path),
+            "--devenv-results", str(path.with_suffix(".json"))]  # fmt: skip
 
 
 def _files(where: Path) -> dict[str, Path]:
