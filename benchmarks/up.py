@@ -66,7 +66,6 @@ def keystone_checkout(folder: Path) -> Path:
         "download",
         "--quiet",
         "--no-deps",
-        "--no-build-isolation",
     ]
     subprocess.run([*command, "--no-binary", ":all:", "--dest", str(folder), pin], check=True)
     archive = next(folder.glob("keystone-*.tar.gz"))

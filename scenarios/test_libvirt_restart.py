@@ -32,6 +32,7 @@ def stock(containers):
     for container in before:
         containers.put_back(container)
         assert containers.inspect(container.name).hash == container.hash
+    containers.untag(before[0], NEXT)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,7 @@ def test_the_guest_never_notices(change, vm, guest, cloud, containers, measure, 
         with phase("a new guest"):
             new = guest(name="after", retry=NO_VALID_HOST)
             measure("new guest answers, with all retries", new.seconds["answers"], "s")
+            measure("NoValidHost before", new.refused)
             new.delete()
         must_be_the_same(vm, before, container)
         facts = vm.facts()

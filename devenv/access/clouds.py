@@ -80,14 +80,19 @@ def add(cloud: Cloud, path: Path) -> None:
         ) from error
     if clouds is False:
         text = text.rstrip("\n") + "\nclouds:\n"
-    elif clouds == {}:
-        text = re.sub(r"^clouds:\s*\{\s*\}", "clouds:", text, flags=re.MULTILINE)
+    elif not clouds:
+        text = re.sub(r"^clouds:[ ]*(\{\s*\}|null|~)", "clouds:", text, flags=re.MULTILINE)
     indent = _indent(text)
     body = yaml.safe_dump({cloud.name: cloud.entry()}, sort_keys=False, indent=2)
     block = [_mark(cloud.name, "begin"), *body.splitlines(), _mark(cloud.name, "end")]
     lines = text.splitlines()
-    place = next(n for n, line in enumerate(lines) if re.match(r"clouds:\s*(#.*)?$", line)) + 1
-    lines[place:place] = [indent + line for line in block]
+    heads = [n for n, line in enumerate(lines) if re.match(r"clouds:\s*(#.*)?$", line)]
+    if not heads or not isinstance(clouds or {}, dict):
+        raise DevenvError(
+            f"{path} has no line `clouds:` with its clouds below",
+            remedy=f"write it so, or move it away: `devenv export clouds` has {cloud.name}",
+        )
+    lines[heads[0] + 1 : heads[0] + 1] = [indent + line for line in block]
     _write(path, "\n".join(lines) + "\n")
 
 

@@ -17,9 +17,9 @@ def ssh_config(environment: str, nodes: Iterable[Node]) -> str:
             f"  HostName {ssh.host}",
             f"  Port {ssh.port}",
             f"  User {ssh.user}",
-            f"  IdentityFile {ssh.key}",
+            f'  IdentityFile "{ssh.key}"',
             "  IdentitiesOnly yes",
-            f"  UserKnownHostsFile {ssh.known_hosts}",
+            f'  UserKnownHostsFile "{ssh.known_hosts}"',
             "  StrictHostKeyChecking yes",
             *([f"  ProxyJump {ssh.jump}"] if ssh.jump else []),
         ]

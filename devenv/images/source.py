@@ -46,7 +46,7 @@ RUN install_source {self.distribution} {self._version()} /src && rm -rf /src
             entry = tarfile.TarInfo("Dockerfile")
             entry.size = len(dockerfile)
             archive.addfile(entry, io.BytesIO(dockerfile.encode()))
-            archive.add(self.folder, "src", filter=_wanted)
+            archive.add(self.folder.resolve(), "src", filter=_wanted)
         return buffer.getvalue()
 
     def _version(self) -> str:

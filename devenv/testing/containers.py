@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,15 +97,18 @@ class Containers:
 
     def tag(self, name: str, tag: str, node: str | None = None) -> str:
         """Give the image of a container another tag on its node; returns the new reference."""
-        place = self._place(name, node)
-        now = _container(place.node, place.connection.docker.api.inspect_container(name))
+        now = self.inspect(name, node)
         repository = now.image.rpartition(":")[0]
-        place.connection.docker.api.tag(now.image_id, repository, tag)
+        self._connections[now.node].docker.api.tag(now.image_id, repository, tag)
         return f"{repository}:{tag}"
 
-    def untag(self, reference: str, node: str) -> None:
-        """Take a tag away again."""
-        self._connections[node].docker.api.remove_image(reference)
+    def untag(self, container: Container, tag: str) -> None:
+        """Take such a tag away again, if it is there."""
+        import docker.errors
+
+        reference = f"{container.image.rpartition(':')[0]}:{tag}"
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            self._connections[container.node].docker.api.remove_image(reference)
 
     def put_back(self, before: Container) -> None:
         """Make a container again exactly as it was when it was looked at, its labels too.

@@ -52,6 +52,7 @@ class Guest:
     :param id: the server's UUID.
     :param address: the floating IP.
     :param seconds: how long steps took: ``active``, ``answers``.
+    :param refused: how often nova found no valid host before it found one.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Guest:
     cloud: Any = field(repr=False)
     connection: Connection = field(repr=False)
     seconds: dict[str, float] = field(default_factory=dict)
+    refused: int = 0
 
     # -- over the network --------------------------------------------------------------
 
@@ -217,7 +219,7 @@ class Guests:
         :param retry: seconds in which NoValidHost counts as "not yet" and not as a failure.
         :raises BootFailed: with nova's fault.
         """
-        begin = time.monotonic()
+        begin, refused = time.monotonic(), 0
         name = f"{name}-{secrets.token_hex(3)}"
         while True:
             try:
@@ -227,6 +229,8 @@ class Guests:
                 self._discard()
                 if "No valid host" not in str(error) or time.monotonic() - begin > retry:
                     raise
+                refused += 1
+        guest.refused = refused
         guest.seconds["active"] = time.monotonic() - begin
         guest.wait_answers()
         guest.seconds["answers"] = time.monotonic() - begin

@@ -21,18 +21,21 @@ def leftovers(name: str) -> list[str]:
         found += [f"{kind} {line}" for line in _lines(*command) if f"devenv-{name}" in line]
     found += [f"container {line}" for line in _lines("docker", "ps", "--all", "--format", "{{.Names}}")
               if line == "devenv-builder"]  # fmt: skip
+    running = _lines("docker", "ps", "--quiet")
+    pids = _lines("docker", "inspect", "--format", "{{.State.Pid}}", *running) if running else []
+    others = {Path(f"/proc/{pid}/ns/pid").readlink() for pid in pids}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             comm, stat = (process / "comm").read_text(), (process / "stat").read_text()
+            namespace, command = (process / "ns/pid").readlink(), (process / "cmdline").read_bytes()
         except OSError:
             continue
         # A zombie is gone: it waits for its parent to read its exit code.
-        if comm.startswith("qemu-system") and stat.rsplit(")", 1)[1].split()[0] != "Z":
+        alive = stat.rsplit(")", 1)[1].split()[0] != "Z"
+        # A guest in a container that runs is another environment's.
+        if comm.startswith("qemu-system") and alive and namespace not in others:
             found.append(f"process {process.name} {comm.strip()}")
-        if (
-            comm.strip() == "ssh"
-            and f"devenv-{name}".encode() in (process / "cmdline").read_bytes()
-        ):
+        if comm.strip() == "ssh" and name.encode() in command:
             found.append(f"process {process.name} ssh")
     found += [f"netns {line}" for line in Path("/run/netns").glob("ovnmeta-*")]
     mounts = Path("/proc/self/mounts").read_text().splitlines()
