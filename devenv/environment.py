@@ -110,8 +110,13 @@ class Environment:
         recipes = cookbook(services, wanted.topology.release)
         images = delivery.choose(services, recipes, sources)
         with self._locked():
-            self._same_topology(wanted)
-            raise_for(probe() for probe in self.provider.check(wanted))
+            try:
+                self._same_topology(wanted)
+                self._one_control_node(wanted)
+                raise_for(probe() for probe in self.provider.check(wanted))
+            except DevenvError:
+                self._leave_no_trace()
+                raise
             store = self.stores.ensure(recipes)
             inventory = self.provider.create(wanted, store.volume)
             with connected(inventory.nodes, self._sockets) as connections:
@@ -130,6 +135,22 @@ class Environment:
                 clouds.add(self.cloud(inventory, secrets), clouds.user_file())
                 changed = [action.id for action in actions if action.verb != "check"]
                 return Outcome(self._status(inventory, connections), timeline, changed)
+
+    @staticmethod
+    def _one_control_node(wanted: LoadedTopology) -> None:
+        """Databases and queues do not form clusters yet: three of each would be three clouds."""
+        control = [spec.name for spec in wanted.topology.node_specs() if "control" in spec.roles]
+        if len(control) > 1:
+            raise InputError(
+                f"{wanted.where('nodes')}: {len(control)} nodes have the role control "
+                f"({', '.join(control)}); more than one is not supported yet",
+                remedy="give one node the role control",
+            )
+
+    def _leave_no_trace(self) -> None:
+        """Input that cannot be used changes nothing: a state folder made for it goes again."""
+        if not (self.state / "id_ed25519").exists():
+            shutil.rmtree(self.state, ignore_errors=True)
 
     def _same_topology(self, wanted: LoadedTopology) -> None:
         existing = self.provider.nodes()

@@ -69,6 +69,7 @@ class LocalProvider(Provider):
             resources.tun_check,
             lambda: self._memory_check(needed),
             self._disk_check,
+            lambda: self._networks_check(wanted),
         ]
 
     def _memory_check(self, needed: int) -> Check:
@@ -78,6 +79,23 @@ class LocalProvider(Provider):
             if container.status == "running"
         )
         return resources.memory_check(max(needed - running, 0))
+
+    def _networks_check(self, wanted: LoadedTopology) -> Check:
+        """Whether the networks that the topology names are free, or this environment's already."""
+        if not engine_check().ok:
+            return Check("networks", True, "not looked at without an engine")
+        client, networks = connect(), wanted.topology.networks
+        present, used = self._networks(client), subnets.taken(client)
+        taken = [
+            f"{wanted.where('networks', kind, 'cidr')}: {cidr} is taken: {user} has {network}"
+            for kind, cidr in ((API, networks.api.cidr), (EXTERNAL, networks.external.cidr))
+            if isinstance(cidr, IPv4Network) and kind not in present
+            for network, user in used
+            if network.overlaps(cidr)
+        ]
+        return Check(
+            "networks", not taken, "; ".join(taken) or "free", "choose another cidr, or `auto`"
+        )
 
     def _disk_check(self) -> Check:
         root = resources.docker_root(connect()) if engine_check().ok else Path("/var/lib/docker")
@@ -174,6 +192,9 @@ class LocalProvider(Provider):
             for spec in specs
         }
 
+        # Before the threads, of which each would make a pair of its own.
+        _, public = key_pair(self._state)
+
         def ensure(order: int, spec: NodeSpec) -> tuple[str, str]:
             own = connect(timeout=600)
             container = present.get(spec.name)
@@ -188,12 +209,15 @@ class LocalProvider(Provider):
                     container = self._create_node(
                         own, wanted, spec, order, store, attachments[spec.name], hosts
                     )
-            elif container.status != "running":
-                with self._events.step(
-                    spec.name, node=spec.name, type="node", why=f"it is {container.status}"
-                ):
-                    container = own.containers.get(container.id)
-                    container.unpause() if container.status == "paused" else container.start()
+            else:
+                container = own.containers.get(container.id)
+                if container.status != "running":
+                    with self._events.step(
+                        spec.name, node=spec.name, type="node", why=f"it is {container.status}"
+                    ):
+                        container.unpause() if container.status == "paused" else container.start()
+                # The state folder may be another than when the node was made.
+                system_container.authorize(container, public)
             return hosts[spec.name], system_container.host_key(container)
 
         with ThreadPoolExecutor(max_workers=max(len(specs), 1)) as pool:
@@ -305,17 +329,26 @@ class LocalProvider(Provider):
 
     def power(self, node: str, action: PowerAction) -> None:
         """As the switch of a machine: off and reset kill, nothing is shut down."""
+        from docker.errors import APIError
+
         container = self._find(node)
-        if action == "off":
-            container.kill()
-        elif action == "on":
-            container.start()
-        elif action == "reset":
-            container.restart(timeout=0)
-        elif action == "pause":
-            container.pause()
-        else:
-            container.unpause()
+        if container.status == {"off": "exited", "pause": "paused", "resume": "running"}.get(
+            action
+        ):
+            return  # It took effect before; the engine would refuse.
+        act = {
+            "on": container.start,
+            "off": container.kill,
+            "reset": lambda: container.restart(timeout=0),
+            "pause": container.pause,
+            "resume": container.unpause,
+        }[action]
+        try:
+            act()
+        except APIError as error:
+            raise HostError(
+                f"the engine refused to {action} it: {error.explanation}", node=node
+            ) from error
 
     def _find(self, node: str) -> Container:
         for container in self._containers(connect()):

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from typing import get_args
 
 import pytest
 
-from devenv.core.errors import NodeError, Unsupported
+from devenv.core.errors import HostError, NodeError, Unsupported
 from devenv.nodes.node import Node
 from devenv.providers.base import Inventory, PowerAction, Provider
 from devenv.topology.load import LoadedTopology
@@ -156,6 +155,15 @@ class ProviderContract:
         provider.power(node.name, back)
         assert self.birth(provider, node) is not None
 
+    def test_power_that_is_refused_says_so(self, provider: Provider, inventory: Inventory) -> None:
+        node = inventory.nodes[0]
+        provider.power(node.name, "off")
+        for action in ("pause", "resume"):
+            with pytest.raises(HostError) as caught:
+                provider.power(node.name, action)
+            assert caught.value.node == node.name
+        provider.power(node.name, "on")
+
     @pytest.mark.parametrize("action", get_args(PowerAction))
     def test_a_node_that_is_none(
         self, provider: Provider, inventory: Inventory, action: PowerAction
@@ -199,6 +207,5 @@ class ProviderContract:
         assert provider.destroy() == []
         assert provider.collect_garbage() == []
         made = provider.create(wanted, store)
-        assert [replace(node, address="", external=node.external) for node in made.nodes]
         assert [node.name for node in made.nodes] == [node.name for node in inventory.nodes]
         assert not set(self.births(provider, made).values()) & set(before.values())

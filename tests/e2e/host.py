@@ -11,16 +11,15 @@ def _lines(*command: str) -> list[str]:
 
 
 def leftovers(name: str) -> list[str]:
-    """Containers, volumes, networks, qemu processes, network namespaces, mounts and sockets."""
+    """Containers, volumes, networks, qemu, network namespaces, mounts, ssh and cgroups."""
     found = []
     for kind, command in {
         "container": ("docker", "ps", "--all", "--format", "{{.Names}}"),
         "volume": ("docker", "volume", "ls", "--format", "{{.Name}}"),
         "network": ("docker", "network", "ls", "--format", "{{.Name}}"),
     }.items():
-        found += [f"{kind} {line}" for line in _lines(*command) if f"devenv-{name}" in line]
-    found += [f"container {line}" for line in _lines("docker", "ps", "--all", "--format", "{{.Names}}")
-              if line == "devenv-builder"]  # fmt: skip
+        ours = (f"devenv-{name}", "devenv-builder")
+        found += [f"{kind} {line}" for line in _lines(*command) if line.startswith(ours)]
     running = _lines("docker", "ps", "--quiet")
     pids = _lines("docker", "inspect", "--format", "{{.State.Pid}}", *running) if running else []
     others = {Path(f"/proc/{pid}/ns/pid").readlink() for pid in pids}

@@ -1,0 +1,63 @@
+"""The contract, kept by the local provider over an engine in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import local_fakes
+import pytest
+from docker.errors import NotFound
+from fake_engine import Engine
+from provider_contract import ProviderContract
+
+from devenv.nodes.node import Node
+from devenv.providers.base import Provider
+from devenv.topology.load import LoadedTopology
+
+
+class TestLocalProvider(ProviderContract):
+    """Three nodes, two of them with the same roles."""
+
+    @pytest.fixture(scope="class")
+    def engine(self) -> Iterator[Engine]:
+        """One engine for the class."""
+        made = Engine()
+        with pytest.MonkeyPatch.context() as patch:
+            local_fakes.install(made, patch)
+            yield made
+
+    @pytest.fixture(scope="class")
+    def provider(
+        self, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Provider]:
+        """The environment `lab`."""
+        provider = local_fakes.provider("lab", tmp_path_factory.mktemp("state"))
+        yield provider
+        provider.destroy()
+        assert engine.containers_by_id == {} and engine.networks_by_id == {}
+        assert engine.volumes_by_name.keys() == {local_fakes.STORE}
+
+    @pytest.fixture(scope="class")
+    def wanted(self, tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
+        """Three nodes."""
+        return local_fakes.topology(tmp_path_factory.mktemp("topology"))
+
+    @pytest.fixture(scope="class")
+    def store(self) -> str:
+        """A volume that counts as a complete store."""
+        return local_fakes.STORE
+
+    @pytest.fixture(autouse=True)
+    def _engine(self, engine: Engine) -> None:
+        self._current = engine
+
+    def birth(self, provider: Provider, node: Node) -> str | None:
+        """Its container and how often that was started; only with a key that it accepts."""
+        try:
+            container = local_fakes.container_of(self._current, "lab", node.name)
+        except NotFound:
+            return None
+        if container.state != "running":
+            return None
+        assert (node.ssh.key.parent / "id_ed25519.pub").read_text().strip() in container.keys
+        return f"{container.id} {container.starts}"

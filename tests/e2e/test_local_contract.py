@@ -1,0 +1,85 @@
+"""The contract, kept by the local provider on this machine's engine: one light node."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from environments import Environments
+
+from devenv.core.events import Events
+from devenv.core.redact import Redactor
+from devenv.environment import Environment, required_images
+from devenv.nodes.node import Node
+from devenv.providers.base import Provider
+from devenv.topology.load import LoadedTopology, load
+
+sys.path.append(str(Path(__file__).parents[1] / "contract"))
+pytest.register_assert_rewrite("provider_contract")
+from provider_contract import ProviderContract  # noqa: E402
+
+TOPOLOGY = """\
+version: 1
+nodes:
+  light: {roles: [control], memory: 1GiB}
+"""
+#: Another after each boot: of a virtual machine by the first, of a container by the second.
+BIRTH = "cat /proc/sys/kernel/random/boot_id && cut -d' ' -f22 /proc/1/stat"
+
+
+class TestLocalProvider(ProviderContract):
+    """The real thing; no service is deployed."""
+
+    @pytest.fixture(scope="class")
+    def environment(
+        self, environments: Environments, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Environment]:
+        """With a name and a home of its own, removed at the end."""
+        with pytest.MonkeyPatch.context() as patch:
+            home = tmp_path_factory.mktemp("contract")
+            patch.setenv("DEVENV_HOME", str(home))
+            patch.setenv("OS_CLIENT_CONFIG_FILE", str(home / "clouds.yaml"))
+            made = Environment(f"e2e-{secrets.token_hex(3)}", "local", Events(), Redactor())
+            yield made
+            made.down()
+
+    @pytest.fixture(scope="class")
+    def provider(self, environment: Environment) -> Provider:
+        """The environment's own."""
+        return environment.provider
+
+    @pytest.fixture(scope="class")
+    def wanted(self, tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
+        """One node."""
+        file = tmp_path_factory.mktemp("topology") / "light.yaml"
+        file.write_text(TOPOLOGY)
+        return load(file)
+
+    @pytest.fixture(scope="class")
+    def store(self, environment: Environment) -> str:
+        """That of the preset, which the other tests have as well: a new one would replace it."""
+        return environment.stores.ensure(required_images(load("aio"))).volume
+
+    def birth(self, provider: Provider, node: Node) -> str | None:
+        """Asked of the node itself, through SSH, as soon as it answers."""
+        for _ in range(10):
+            try:
+                done = subprocess.run(
+                    ["ssh", *node.ssh.options(), node.ssh.destination, BIRTH],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=5,
+                )
+            except subprocess.TimeoutExpired:
+                return None
+            if done.returncode == 0:
+                return done.stdout
+            if "refused" not in done.stderr:
+                return None
+        return None
