@@ -100,12 +100,14 @@ def _reason(item: Rendered, state: NodeState) -> str:
     found = state.containers.get(item.name)
     if found is None:
         return "it did not run yet"
-    if found.hash != item.hash:
-        return "its image or configuration changed"
+    volume = item.spec.creates_volume
+    if volume and volume not in state.volumes:
+        return f"the volume {volume} is gone"
     if found.exit_code != 0:
         return "it did not finish"
-    if item.spec.creates_volume and item.spec.creates_volume not in state.volumes:
-        return f"the volume {item.spec.creates_volume} is gone"
+    # Data that is there stays, whatever image would make it today.
+    if found.hash != item.hash and not volume:
+        return "its image or configuration changed"
     return ""
 
 

@@ -41,6 +41,14 @@ DISK_NEEDED = 10 * 2**30
 FIRST_ADDRESS = 11
 VIP_ADDRESS = 10
 API, EXTERNAL = "api", "external"
+#: The container's method behind each power action, and the status that says it was done before.
+_POWER: dict[PowerAction, tuple[str, str]] = {
+    "on": ("start", "running"),
+    "off": ("kill", "exited"),
+    "reset": ("restart", ""),
+    "pause": ("pause", "paused"),
+    "resume": ("unpause", "running"),
+}
 
 
 class LocalProvider(Provider):
@@ -332,19 +340,11 @@ class LocalProvider(Provider):
         from docker.errors import APIError
 
         container = self._find(node)
-        if container.status == {"off": "exited", "pause": "paused", "resume": "running"}.get(
-            action
-        ):
-            return  # It took effect before; the engine would refuse.
-        act = {
-            "on": container.start,
-            "off": container.kill,
-            "reset": lambda: container.restart(timeout=0),
-            "pause": container.pause,
-            "resume": container.unpause,
-        }[action]
+        verb, done = _POWER[action]
+        if container.status == done:
+            return  # The engine would refuse to do it again.
         try:
-            act()
+            getattr(container, verb)(**({"timeout": 0} if action == "reset" else {}))
         except APIError as error:
             raise HostError(
                 f"the engine refused to {action} it: {error.explanation}", node=node

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_engine import Container, Engine
+from fake_engine import Engine
+from fake_objects import Container
 
 from devenv.core.events import Events
 from devenv.host import resources

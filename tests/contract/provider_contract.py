@@ -1,14 +1,14 @@
 """What every provider has to do, whatever its nodes are made of.
 
-A test module subclasses :class:`ProviderContract` and has the fixtures `provider`, `wanted` and
-`store` of class scope. Every test makes the environment first, which is nothing where it is
-there: each can run alone and in any order.
+A test module subclasses :class:`ProviderContract` and has three fixtures of module scope:
+`provider`, for an environment that does not exist yet and is destroyed at the end; `wanted`, a
+topology with at least one node; `store`, an image store that is complete. Every test makes the
+environment first, which is nothing where it is there: each can run alone and in any order.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from typing import get_args
 
@@ -25,21 +25,6 @@ class ProviderContract:
 
     def birth(self, provider: Provider, node: Node) -> str | None:
         """What is another after each boot of the node; None if the node does not answer."""
-        raise NotImplementedError
-
-    @pytest.fixture(scope="class")
-    def provider(self) -> Iterator[Provider]:
-        """A provider for an environment that does not exist; destroys it at the end."""
-        raise NotImplementedError
-
-    @pytest.fixture(scope="class")
-    def wanted(self) -> LoadedTopology:
-        """A topology with at least one node."""
-        raise NotImplementedError
-
-    @pytest.fixture(scope="class")
-    def store(self) -> str:
-        """An image store that is complete."""
         raise NotImplementedError
 
     @pytest.fixture

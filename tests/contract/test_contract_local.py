@@ -15,37 +15,39 @@ from devenv.providers.base import Provider
 from devenv.topology.load import LoadedTopology
 
 
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """One engine for all tests."""
+    made = Engine()
+    with pytest.MonkeyPatch.context() as patch:
+        local_fakes.install(made, patch)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def provider(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """The environment `lab`."""
+    provider = local_fakes.provider("lab", tmp_path_factory.mktemp("state"))
+    yield provider
+    provider.destroy()
+    assert engine.containers_by_id == {} and engine.networks_by_id == {}
+    assert engine.volumes_by_name.keys() == {local_fakes.STORE}
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
+    """Three nodes."""
+    return local_fakes.topology(tmp_path_factory.mktemp("topology"))
+
+
+@pytest.fixture(scope="module")
+def store() -> str:
+    """A volume that counts as a complete store."""
+    return local_fakes.STORE
+
+
 class TestLocalProvider(ProviderContract):
     """Three nodes, two of them with the same roles."""
-
-    @pytest.fixture(scope="class")
-    def engine(self) -> Iterator[Engine]:
-        """One engine for the class."""
-        made = Engine()
-        with pytest.MonkeyPatch.context() as patch:
-            local_fakes.install(made, patch)
-            yield made
-
-    @pytest.fixture(scope="class")
-    def provider(
-        self, engine: Engine, tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Provider]:
-        """The environment `lab`."""
-        provider = local_fakes.provider("lab", tmp_path_factory.mktemp("state"))
-        yield provider
-        provider.destroy()
-        assert engine.containers_by_id == {} and engine.networks_by_id == {}
-        assert engine.volumes_by_name.keys() == {local_fakes.STORE}
-
-    @pytest.fixture(scope="class")
-    def wanted(self, tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
-        """Three nodes."""
-        return local_fakes.topology(tmp_path_factory.mktemp("topology"))
-
-    @pytest.fixture(scope="class")
-    def store(self) -> str:
-        """A volume that counts as a complete store."""
-        return local_fakes.STORE
 
     @pytest.fixture(autouse=True)
     def _engine(self, engine: Engine) -> None:

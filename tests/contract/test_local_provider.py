@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from docker.errors import NotFound
-from fake_engine import Engine, refused
+from fake_engine import Engine
+from fake_objects import refused
 from local_fakes import STORE, THREE, container_of, install, provider, topology
 
 from devenv.core import labels
@@ -183,7 +184,7 @@ def test_an_address_is_not_given_while_its_node_is_off(
 
 KILLS = [
     "network devenv-lab-api", "network devenv-lab-external", "volume devenv-lab-ctl2", "helper",
-    "container devenv-lab-ctl2", "start devenv-lab-ctl2",
+    "container devenv-lab-ctl2", "connect devenv-lab-ctl2", "start devenv-lab-ctl2",
 ]  # fmt: skip
 
 

@@ -1,7 +1,9 @@
 """Makes nova_libvirt again without what keeps guests alive: ``broken_libvirt.py ENVIRONMENT``.
 
 Without the node's process ids the engine ends the container by ending its pid namespace, with
-every qemu in it. The next `devenv up` puts the container right; guests that died stay dead.
+every qemu in it. The next `devenv up` puts the container right. Guests that ran before it was
+broken are lost: this libvirt cannot see their qemu, so nova takes them for stopped while they
+run on.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from environments import Environments
 
 from devenv.core.events import Events
 from devenv.core.redact import Redactor
+from devenv.core.wait import NotYet, wait_until
 from devenv.environment import Environment, required_images
 from devenv.nodes.node import Node
 from devenv.providers.base import Provider
@@ -31,42 +32,47 @@ nodes:
 BIRTH = "cat /proc/sys/kernel/random/boot_id && cut -d' ' -f22 /proc/1/stat"
 
 
+@pytest.fixture(scope="module")
+def environment(
+    environments: Environments, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Environment]:
+    """With a name and a home of its own, removed at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("contract")
+        patch.setenv("DEVENV_HOME", str(home))
+        patch.setenv("OS_CLIENT_CONFIG_FILE", str(home / "clouds.yaml"))
+        made = Environment(f"e2e-{secrets.token_hex(3)}", "local", Events(), Redactor())
+        yield made
+        made.down()
+
+
+@pytest.fixture(scope="module")
+def provider(environment: Environment) -> Provider:
+    """The environment's own."""
+    return environment.provider
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
+    """One node."""
+    file = tmp_path_factory.mktemp("topology") / "light.yaml"
+    file.write_text(TOPOLOGY)
+    return load(file)
+
+
+@pytest.fixture(scope="module")
+def store(environment: Environment) -> str:
+    """That of the preset, which the other tests have as well: a new one would replace it."""
+    return environment.stores.ensure(required_images(load("aio"))).volume
+
+
 class TestLocalProvider(ProviderContract):
     """The real thing; no service is deployed."""
 
-    @pytest.fixture(scope="class")
-    def environment(
-        self, environments: Environments, tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Environment]:
-        """With a name and a home of its own, removed at the end."""
-        with pytest.MonkeyPatch.context() as patch:
-            home = tmp_path_factory.mktemp("contract")
-            patch.setenv("DEVENV_HOME", str(home))
-            patch.setenv("OS_CLIENT_CONFIG_FILE", str(home / "clouds.yaml"))
-            made = Environment(f"e2e-{secrets.token_hex(3)}", "local", Events(), Redactor())
-            yield made
-            made.down()
-
-    @pytest.fixture(scope="class")
-    def provider(self, environment: Environment) -> Provider:
-        """The environment's own."""
-        return environment.provider
-
-    @pytest.fixture(scope="class")
-    def wanted(self, tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
-        """One node."""
-        file = tmp_path_factory.mktemp("topology") / "light.yaml"
-        file.write_text(TOPOLOGY)
-        return load(file)
-
-    @pytest.fixture(scope="class")
-    def store(self, environment: Environment) -> str:
-        """That of the preset, which the other tests have as well: a new one would replace it."""
-        return environment.stores.ensure(required_images(load("aio"))).volume
-
     def birth(self, provider: Provider, node: Node) -> str | None:
-        """Asked of the node itself, through SSH, as soon as it answers."""
-        for _ in range(10):
+        """Asked of the node itself, through SSH; a node that is booting refuses at first."""
+
+        def ask() -> str | None:
             try:
                 done = subprocess.run(
                     ["ssh", *node.ssh.options(), node.ssh.destination, BIRTH],
@@ -78,8 +84,8 @@ class TestLocalProvider(ProviderContract):
                 )
             except subprocess.TimeoutExpired:
                 return None
-            if done.returncode == 0:
-                return done.stdout
-            if "refused" not in done.stderr:
-                return None
-        return None
+            if any(word in done.stderr for word in ("refused", "reset", "closed")):
+                raise NotYet(done.stderr)
+            return done.stdout if done.returncode == 0 else None
+
+        return wait_until(ask, what="SSH", timeout=30, node=node.name)

@@ -138,12 +138,27 @@ def test_a_checkout_replaces_one_service_alone(devenv: Devenv, tmp_path: Path) -
     assert {name for name in before if again[name] != after[name]} == {"keystone"}
 
 
-def test_a_container_that_dies_is_named_with_its_last_words(devenv: Devenv, tmp_path: Path) -> None:
+def test_another_topology_is_refused(devenv: Devenv, tmp_path: Path) -> None:
     topology = tmp_path / "aio.yaml"
-    loaded = devenv("ssh", "aio", "--", "cat", "/etc/kolla/topology.yaml").stdout
-    topology.write_text(loaded + "\noverrides: {memcached: {config: {'': {'-m': nonsense}}}}\n")
-    other = devenv("up", "--topology", topology, code=2).stderr
-    assert "exists with the topology 'aio'" in other
+    topology.write_text(devenv("ssh", "aio", "--", "cat", "/etc/kolla/topology.yaml").stdout)
+    said = devenv("up", "--topology", topology, code=2).stderr
+    assert "exists with the topology 'aio'" in said
+
+
+def test_a_broken_libvirt_turns_the_scenario_red(devenv: Devenv) -> None:
+    """The proof that libvirt-restart can fail; it comes last since the guest is lost."""
+    subprocess.run(
+        [sys.executable, Path(__file__).parent / "broken_libvirt.py", devenv.name],
+        env=devenv.environ, check=True,
+    )  # fmt: skip
+    junit = devenv.home / "broken.xml"
+    devenv("test", "libvirt-restart", "--junit", junit, code=1)
+    failures = [
+        one.get("message", "") for one in ElementTree.parse(junit).getroot().iter("failure")
+    ]
+    assert any("the guest died with nova_libvirt" in message for message in failures), failures
+    changed = json.loads(devenv("up", "--output", "json").stdout)["changed"]
+    assert "aio/nova_libvirt" in changed
 
 
 def test_down_leaves_nothing(devenv: Devenv) -> None:
@@ -157,5 +172,32 @@ def test_down_leaves_nothing(devenv: Devenv) -> None:
 def test_down_after_a_kill_leaves_nothing(environments: Environments) -> None:
     devenv = environments()
     up_and_kill(devenv, "rabbitmq")
+    devenv("down")
+    assert leftovers(devenv.name) == []
+
+
+LIGHT = """\
+version: 1
+nodes:
+  light: {roles: [control], memory: 1GiB}
+services:
+  disable: [glance, keystone, libvirt, mariadb, neutron, nova, openvswitch, ovn, placement, rabbitmq,
+            seed]
+overrides: {memcached: {config: {"": {"%s": "64"}}}}
+"""
+
+
+def test_a_container_that_dies_is_named_with_its_last_words(
+    environments: Environments, tmp_path: Path
+) -> None:
+    devenv, topology = environments(), tmp_path / "light.yaml"
+    topology.write_text(LIGHT % "--no-such-option")
+    said = devenv("up", "--topology", topology, code=2).stderr
+    assert "light: memcached: memcached " in said
+    assert "unrecognized option" in said, "the container's last words are missing"
+    assert "devenv up" in said, "what to do next is missing"
+    topology.write_text(LIGHT % "-m")
+    devenv("up", "--topology", topology)
+    assert "memcached" in devenv("ssh", "light", "--", "docker", "ps").stdout
     devenv("down")
     assert leftovers(devenv.name) == []

@@ -69,6 +69,9 @@ def test_a_borrowed_image_is_layered_whoever_comes_first(checkout: Path, order: 
     guest = nova.model_copy(update={"name": "guest", "images": [], "containers": {"guest": spec}})
     chosen = choose([nova, guest][::order], RECIPES, {"nova": checkout})
     assert chosen["nova-api"].source is not None
+    # A checkout of the one that borrows is no reason to change what it borrows.
+    chosen = choose([nova, guest][::order], RECIPES, {"guest": checkout})
+    assert chosen["nova-api"].source is None
 
 
 class Api:

@@ -96,7 +96,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
     monkeypatch.setattr(environment, "provider_class", lambda name: FakeProvider)
     monkeypatch.setattr(environment, "connect", lambda timeout=60: None)
-    monkeypatch.setattr(environment.leftovers, "remove_helpers", lambda client: [])
+    monkeypatch.setattr("devenv.images.leftovers.remove_helpers", lambda client: [])
     return Environment("lab", "local", Events(), Redactor())
 
 

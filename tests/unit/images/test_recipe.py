@@ -112,6 +112,11 @@ def test_release_and_stage_count(folder: Path) -> None:
     assert before["api"] != before["worker"]
 
 
+def test_another_stage_is_another_image(folder: Path) -> None:
+    first, second = (Recipe("api", "2026.1", folder / "other", stage) for stage in ("a", "b"))
+    assert Cookbook([first]).hash("api") != Cookbook([second]).hash("api")
+
+
 def test_an_image_that_nobody_makes(folder: Path) -> None:
     (folder / "api/Dockerfile").write_text("FROM devenv/nothing:${RELEASE} AS api\n")
     with pytest.raises(BuildError, match="no recipe makes the image 'nothing'"):
