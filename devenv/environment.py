@@ -43,8 +43,8 @@ from devenv.topology.load import LoadedTopology
 #: Where the master secret is kept on each control node; Kolla's folder for such things.
 _SECRET_FILE = "/etc/kolla/devenv-secret"  # noqa: S105 - a path
 _TOPOLOGY_FILE = "/etc/kolla/topology.yaml"
-#: The share of the external network that floating IPs come from, as host numbers.
-_POOL = (100, 250)
+#: The part of the external network that floating IPs come from: .102 to .249 of a /24.
+_POOL = (0.4, 0.976)
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,8 @@ class Environment:
         external = {
             "cidr": str(inventory.external),
             "gateway": str(inventory.gateway),
-            "start": str(inventory.external.network_address + _POOL[0]),
-            "end": str(inventory.external.network_address + _POOL[1]),
+            "start": str(inventory.external[int(inventory.external.num_addresses * _POOL[0])]),
+            "end": str(inventory.external[int(inventory.external.num_addresses * _POOL[1])]),
         }
         place = Place(inventory.nodes, str(inventory.vip), external, public_key)
         references = {name: (image.reference, image.recipe) for name, image in images.items()}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
+from devenv.core.errors import HostError
+
 
 def home() -> Path:
     """The folder of all environments' state: ``$DEVENV_HOME`` or the user's data folder."""
@@ -28,10 +30,17 @@ def environment(name: str) -> Path:
 
 
 def sockets(name: str) -> Path:
-    """A folder for the sockets of `name`: short, since a socket's path has 107 bytes at most."""
+    """A folder for the sockets of `name`: short, since a socket's path has 107 bytes at most.
+
+    :raises HostError: when somebody else made a folder of that name in a shared one.
+    """
     key = hashlib.sha256(str(home() / name).encode()).hexdigest()[:8]
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    return _private(base / f"devenv-{os.getuid()}-{key}")
+    folder = _private(base / f"devenv-{os.getuid()}-{key}")
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise HostError(f"{folder} is not this user's alone", remedy=f"remove {folder}")
+    return folder
 
 
 def _private(path: Path) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devenv.core.errors import NodeError, WaitTimeout
+from devenv.core.hashing import digest
 from devenv.core.wait import NotYet, wait_until
 from devenv.nodes.node import Node
 
@@ -45,9 +46,11 @@ class Connection:
 
     def __init__(self, node: Node, sockets: Path) -> None:
         self.node = node
+        # The hash is short: a socket's path has 107 bytes at most, and ssh appends to it.
+        key = f"{digest(node.name)[:8]}.{os.getpid()}"
         # One pair a process: several may look at an environment at the same time.
-        self.control_path = sockets / f"{node.name}.{os.getpid()}.ssh"
-        self.docker_path = sockets / f"{node.name}.{os.getpid()}.docker"
+        self.control_path = sockets / f"{key}.ssh"
+        self.docker_path = sockets / f"{key}.docker"
         self._log = Path(f"{self.control_path}.log")
         self._master: subprocess.Popen[bytes] | None = None
         self._clients = threading.local()

@@ -93,17 +93,14 @@ class LocalProvider(Provider):
         if not engine_check().ok:
             return Check("networks", True, "not looked at without an engine")
         client, networks = connect(), wanted.topology.networks
-        present, used = self._networks(client), subnets.taken(client)
-        taken = [
-            f"{wanted.where('networks', kind, 'cidr')}: {cidr} is taken: {user} has {network}"
-            for kind, cidr in ((API, networks.api.cidr), (EXTERNAL, networks.external.cidr))
-            if isinstance(cidr, IPv4Network) and kind not in present
-            for network, user in used
-            if network.overlaps(cidr)
-        ]
-        return Check(
-            "networks", not taken, "; ".join(taken) or "free", "choose another cidr, or `auto`"
-        )
+        present = self._networks(client)
+        named = {API: networks.api.cidr, EXTERNAL: networks.external.cidr}
+        missing = {
+            wanted.where("networks", kind, "cidr"): cidr
+            for kind, cidr in named.items()
+            if kind not in present
+        }
+        return subnets.check(missing, subnets.taken(client))
 
     def _disk_check(self) -> Check:
         root = resources.docker_root(connect()) if engine_check().ok else Path("/var/lib/docker")
@@ -210,10 +207,13 @@ class LocalProvider(Provider):
                 # Killed between creating and starting: it may lack a network.
                 own.containers.get(container.id).remove(force=True)
                 container = None
+            why = "it is not there"
+            if container is not None and (why := _difference(container, spec)):
+                # Its volume stays, and with it all that the node runs.
+                own.containers.get(container.id).remove(force=True)
+                container = None
             if container is None:
-                with self._events.step(
-                    spec.name, node=spec.name, type="node", why="it is not there"
-                ):
+                with self._events.step(spec.name, node=spec.name, type="node", why=why):
                     container = self._create_node(
                         own, wanted, spec, order, store, attachments[spec.name], hosts
                     )
@@ -392,6 +392,17 @@ class LocalProvider(Provider):
     def collect_garbage(self) -> list[str]:
         """Networks and volumes of an environment that has no node container left."""
         return [] if self._containers(connect()) else self.destroy()
+
+
+def _difference(container: Container, spec: NodeSpec) -> str:
+    """How a node is not what the topology says; empty if it is."""
+    roles = set(json.loads(container.labels[labels.ROLES]))
+    if roles != spec.roles:
+        return f"its roles were {', '.join(sorted(roles))}"
+    memory = container.attrs["HostConfig"].get("Memory") or 0
+    if memory != spec.memory:
+        return f"its memory was {resources.gib(memory)}"
+    return ""
 
 
 def _remove_container(id: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from devenv.core.errors import HostError, InputError
 from devenv.host import resources
+from devenv.host.checks import Check
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -23,6 +24,24 @@ def taken(client: DockerClient) -> list[tuple[IPv4Network, str]]:
                 found.append((IPv4Network(subnet), f"the Docker network {network.name}"))
     found += [(network, f"a route on {device}") for device, network in resources.routes()]
     return found
+
+
+def check(wanted: Mapping[str, IPv4Network | str], used: list[tuple[IPv4Network, str]]) -> Check:
+    """Whether networks that somebody chose are free; ``auto`` always is.
+
+    :param wanted: by the place in the topology file, ``FILE:LINE``.
+    """
+    taken = []
+    for where, cidr in wanted.items():
+        users = [
+            user
+            for network, user in used
+            if isinstance(cidr, IPv4Network) and network.overlaps(cidr)
+        ]
+        if users:
+            taken.append(f"{where}: {cidr} is taken by {' and '.join(users)}")
+    found = "; ".join(taken) or "free"
+    return Check("networks", not taken, found, "choose another cidr, or `auto`")
 
 
 def choose(

@@ -47,6 +47,7 @@ def enabled(loaded: LoadedTopology) -> list[Service]:
             _known(name, loaded.where("services", key, position), f"services.{key}")
     for name in loaded.topology.overrides:
         _known(name, loaded.where("overrides", name), "overrides")
+    _overridable(loaded)
     usual = {name for name, service in known.items() if not service.optional}
     deployed = (usual | set(choice.enable)) - set(choice.disable)
     roles = {role for spec in loaded.topology.node_specs() for role in spec.roles}
@@ -68,6 +69,23 @@ def enabled(loaded: LoadedTopology) -> list[Service]:
                 remedy=f"give a node that role, or disable {service.name}",
             )
     return services
+
+
+def _overridable(loaded: LoadedTopology) -> None:
+    """An override that no file would take is an error and not ignored."""
+    for name, override in loaded.topology.overrides.items():
+        service = catalogue()[name]
+        files = {Path(f.dest).name for spec in service.containers.values() for f in spec.files}
+        if override.config and not service.config:
+            raise InputError(
+                f"{loaded.where('overrides', name, 'config')}: {name} has no main config file",
+                remedy=f"its files: {', '.join(sorted(files)) or 'none'}",
+            )
+        for file in set(override.files or {}) - files:
+            raise InputError(
+                f"{loaded.where('overrides', name, 'files', file)}: {name} has no file {file!r}",
+                remedy=f"its files: {', '.join(sorted(files)) or 'none'}",
+            )
 
 
 def _known(name: str, where: str, key: str) -> None:

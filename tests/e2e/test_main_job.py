@@ -181,8 +181,8 @@ version: 1
 nodes:
   light: {roles: [control], memory: 1GiB}
 services:
-  disable: [glance, keystone, libvirt, mariadb, neutron, nova, openvswitch, ovn, placement, rabbitmq,
-            seed]
+  disable: [glance, keystone, libvirt, mariadb, neutron, nova, openvswitch, ovn, placement,
+            rabbitmq, seed]
 overrides: {memcached: {config: {"": {"%s": "64"}}}}
 """
 

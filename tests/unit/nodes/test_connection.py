@@ -22,7 +22,8 @@ from devenv.nodes.node import ExternalLink, Node, SshTarget
 #: As a master (-M) it makes the forwarded socket's file and lives as long as its stdin; else it
 #: answers with the files `out`, `err` and `code`. `refuse` holds the words of a master that fails.
 SSH = r"""#!/bin/sh
-{ printf '%s\0' "$@"; printf '\n'; } >> "$FAKE/calls"
+# In one write: two may write at the same time.
+printf '%s\0' "$@" END >> "$FAKE/calls"
 case " $* " in
 *" -M "*)
     if [ -f "$FAKE/refuse" ]; then cat "$FAKE/refuse" >&2; exit 255; fi
@@ -57,9 +58,7 @@ class Ssh:
     @property
     def calls(self) -> list[list[str]]:
         text = (self.folder / "calls").read_text() if (self.folder / "calls").exists() else ""
-        return [
-            line.split("\0")[:-1] for line in text.split("\0\n") if line for line in [line + "\0"]
-        ]
+        return [call.split("\0") for call in text.split("\0END\0") if call]
 
     @property
     def stdin(self) -> bytes:
