@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,6 +86,15 @@ def test_the_guest_is_in_the_cloud(devenv: Devenv) -> None:
     (server,) = json.loads(done.stdout)
     assert (server["Name"], server["Status"]) == ("guest", "ACTIVE")
     assert status(devenv)["guest"]["address"] in json.dumps(server["Networks"])
+
+
+def test_the_lock_is_installed_and_every_service_imports(devenv: Devenv) -> None:
+    code = (Path(__file__).parent / "import_services.py").read_text()
+    run = ("docker", "run", "--rm", "--network", "none", "--entrypoint", "python")
+    done = devenv("ssh", "aio", "--", *run, "devenv/openstack-base:2026.1", "-c", code)
+    assert re.search(r"^\d{3} distributions, \d{2} programs$", done.stdout, re.MULTILINE), (
+        done.stdout
+    )
 
 
 def test_a_second_up_touches_nothing(devenv: Devenv) -> None:
