@@ -19,7 +19,7 @@ from devenv.core.events import Events
 from devenv.core.parallel import Timeline
 from devenv.core.redact import Redactor
 from devenv.core.secrets import Secrets
-from devenv.deploy import delivery
+from devenv.deploy import delivery, limits
 from devenv.deploy.actual import Actual, NodeState, inspect
 from devenv.deploy.converge import Converge
 from devenv.deploy.plan import plan
@@ -35,7 +35,7 @@ from devenv.nodes.keys import key_pair
 from devenv.nodes.node import Node
 from devenv.providers.base import Inventory, Provider
 from devenv.providers.registry import provider_class
-from devenv.services.catalogue import cookbook, enabled
+from devenv.services.catalogue import catalogue, cookbook, enabled
 from devenv.services.model import Service
 from devenv.services.render import Place, Rendered, Renderer
 from devenv.topology.load import LoadedTopology
@@ -47,12 +47,20 @@ _TOPOLOGY_FILE = "/etc/kolla/topology.yaml"
 _POOL = (0.4, 0.976)
 
 
+#: The job that makes the first guest, and a port that the guest answers on.
+GUEST_JOB, GUEST_PORT = "cloud_guest", 7
+
+
 @dataclass(frozen=True)
 class Guest:
-    """The first guest, as the job that made it reported it."""
+    """The first guest, as the job that made it reported it.
+
+    :param answers: whether it answers on its floating IP now.
+    """
 
     name: str
     address: str
+    answers: bool
 
 
 @dataclass(frozen=True)
@@ -107,12 +115,12 @@ class Environment:
         :raises DevenvError: when the environment has another topology; and what each part raises.
         """
         services = enabled(wanted)
-        recipes = cookbook(services, wanted.topology.release)
+        recipes = required_images(wanted)
         images = delivery.choose(services, recipes, sources)
-        with self._locked():
+        with self.locked():
             try:
                 self._same_topology(wanted)
-                self._one_control_node(wanted)
+                limits.check(wanted)
                 raise_for(probe() for probe in self.provider.check(wanted))
             except DevenvError:
                 self._leave_no_trace()
@@ -129,23 +137,36 @@ class Environment:
                     needed, images, connections
                 )
                 states = {name: inspect(c, self.name) for name, c in connections.items()}
-                actions = plan(rendered, states)
+                actions = plan(rendered, states, self._again(states, connections))
                 hashes = {name: image.recipe for name, image in images.items()}
                 timeline = Converge(self.name, connections, hashes, self.events).run(actions)
                 clouds.add(self.cloud(inventory, secrets), clouds.user_file())
                 changed = [action.id for action in actions if action.verb != "check"]
                 return Outcome(self._status(inventory, connections), timeline, changed)
 
-    @staticmethod
-    def _one_control_node(wanted: LoadedTopology) -> None:
-        """Databases and queues do not form clusters yet: three of each would be three clouds."""
-        control = [spec.name for spec in wanted.topology.node_specs() if "control" in spec.roles]
-        if len(control) > 1:
-            raise InputError(
-                f"{wanted.where('nodes')}: {len(control)} nodes have the role control "
-                f"({', '.join(control)}); more than one is not supported yet",
-                remedy="give one node the role control",
-            )
+    def _again(
+        self, states: Mapping[str, NodeState], connections: Mapping[str, Connection]
+    ) -> dict[str, str]:
+        """Jobs that were done and whose work is gone: a guest that does not answer any more."""
+        found = self._guest(states, connections)
+        if found is None or found[1].answers:
+            return {}
+        node, guest = found
+        return {f"{node}/{GUEST_JOB}": f"the guest at {guest.address} does not answer"}
+
+    def _guest(
+        self, states: Mapping[str, NodeState], connections: Mapping[str, Connection]
+    ) -> tuple[str, Guest] | None:
+        """The node of the job that made the first guest, and what became of that."""
+        for name, state in states.items():
+            done = state.containers.get(GUEST_JOB)
+            if done and done.exit_code == 0:
+                lines = connections[name].docker.api.logs(done.id, tail=1).decode()
+                if lines.startswith("{"):
+                    told = json.loads(lines)
+                    answers = connections[name].reaches(told["address"], GUEST_PORT)
+                    return name, Guest(**told, answers=answers)
+        return None
 
     def _leave_no_trace(self) -> None:
         """Input that cannot be used changes nothing: a state folder made for it goes again."""
@@ -202,12 +223,9 @@ class Environment:
         path.write_text(master + "\n")
         for connection in control:
             if (held[connection.node.name] or b"").decode().strip() != master:
-                connection.put(
-                    [
-                        File(_SECRET_FILE, f"{master}\n".encode()),
-                        File(_TOPOLOGY_FILE, topology.encode()),
-                    ]
-                )
+                connection.put([File(_SECRET_FILE, f"{master}\n".encode())])
+            if topology and connection.read(_TOPOLOGY_FILE) != topology.encode():
+                connection.put([File(_TOPOLOGY_FILE, topology.encode())])
         return Secrets(master, self._redact)
 
     # -- look --------------------------------------------------------------------------
@@ -238,13 +256,8 @@ class Environment:
 
     def _status(self, inventory: Inventory, connections: Mapping[str, Connection]) -> Status:
         states = {name: inspect(c, self.name) for name, c in connections.items()}
-        guest = None
-        for name, state in states.items():
-            done = state.containers.get("cloud_guest")
-            if done and done.exit_code == 0:
-                lines = connections[name].docker.api.logs(done.id, tail=1).decode()
-                guest = Guest(**json.loads(lines)) if lines.startswith("{") else None
-        return Status(inventory, states, guest)
+        found = self._guest(states, connections)
+        return Status(inventory, states, found[1] if found else None)
 
     def cloud(self, inventory: Inventory | None = None, secrets: Secrets | None = None) -> Cloud:
         """How to log in to the environment's cloud."""
@@ -262,13 +275,13 @@ class Environment:
 
     def down(self) -> list[str]:
         """Remove everything of this environment; says what it removed."""
-        with self._locked():
+        with self.locked():
             removed = self.provider.destroy()
             return [*removed, *leftovers.remove_helpers(connect()), *self._forget()]
 
     def collect_garbage(self) -> list[str]:
         """Remove what a kill left of an environment that has no node; says what it removed."""
-        with self._locked():
+        with self.locked():
             removed = self.provider.collect_garbage()
             return [*removed, *self._forget()] if removed else []
 
@@ -305,7 +318,7 @@ class Environment:
         return paths.sockets(self.name)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """One change at a time; the kernel drops the lock when the process dies."""
         path = paths.home() / f"{self.name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -321,5 +334,9 @@ class Environment:
 
 
 def required_images(wanted: LoadedTopology) -> Cookbook:
-    """The recipes that a topology needs."""
-    return cookbook(enabled(wanted), wanted.topology.release)
+    """The recipes of the whole catalogue, checked for what a topology needs.
+
+    All, so that environments with different services share one store.
+    """
+    enabled(wanted)
+    return cookbook(list(catalogue().values()), wanted.topology.release)

@@ -70,6 +70,7 @@ def add(cloud: Cloud, path: Path) -> None:
 
     :raises DevenvError: when the file is not YAML with a mapping ``clouds``.
     """
+    path = path.resolve()  # a link, to where somebody keeps such files, stays one
     text = path.read_text() if path.exists() else ""
     text = _without(text, cloud.name) or "clouds:\n"
     try:
@@ -98,6 +99,7 @@ def add(cloud: Cloud, path: Path) -> None:
 
 def remove(name: str, path: Path) -> bool:
     """Take the cloud's entry out of `path`; the file goes when nothing else is in it."""
+    path = path.resolve()
     if not path.exists():
         return False
     text = path.read_text()

@@ -101,7 +101,11 @@ def _change(
 
     provider = settings.provider or discover.find(settings.name).provider
     words = f"`{show.command('up', name=settings.name)}` puts everything right"
-    with interruptible(words), changing(settings, provider) as environment:
+    with (
+        interruptible(words),
+        changing(settings, provider) as environment,
+        environment.locked(),
+    ):
         inventory = environment.inventory()
         nodes = (node_called(inventory, node),) if node else inventory.nodes
         with environment.connections(nodes) as connections:

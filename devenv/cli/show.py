@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,7 @@ def status_data(status: Status) -> dict[str, Any]:
         "cloud": f"devenv-{inventory.environment}",
         "vip": str(inventory.vip),
         "nodes": nodes,
-        "guest": {"name": guest.name, "address": guest.address} if guest else None,
+        "guest": asdict(guest) if guest else None,
     }
 
 
@@ -134,6 +135,7 @@ def print_status(status: Status) -> None:
 def print_guest(status: Status) -> None:
     """Where the guest answers, if there is one."""
     if status.guest:
-        click.echo(f"guest {status.guest.name} at {status.guest.address}")
+        word = "answers" if status.guest.answers else "does not answer"
+        click.echo(f"guest {status.guest.name} {word} at {status.guest.address}")
     else:
         click.echo("no guest yet")

@@ -81,8 +81,19 @@ class Converge:
         return run_steps(steps, self._events, workers=WORKERS + len(self._connections))
 
     def _do(self, action: Action) -> None:
+        import docker.errors
+        import requests
+
         try:
             self._act(action)
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            self._failing.set()
+            service = action.wanted.service if action.wanted else action.name
+            raise DeployError(
+                f"{service}: the engine could not {action.verb} {action.name}: {error}",
+                node=action.node,
+                remedy=f"devenv --name {self._environment} up, which goes on from here",
+            ) from error
         except BaseException:
             self._failing.set()
             raise
@@ -90,6 +101,7 @@ class Converge:
     def _act(self, action: Action) -> None:
         connection = self._connections[action.node]
         if action.verb == "remove":
+            connection.docker.api.stop(action.name)
             connection.docker.api.remove_container(action.name, force=True, v=True)
             return
         wanted = action.wanted
@@ -166,13 +178,15 @@ class Converge:
         :raises DeployError: with the last log lines.
         """
         container = connection.docker.containers.get(wanted.name)
+        # Restarts of long ago, when the node booted, say, are nobody's business now.
+        before = container.attrs["RestartCount"]
 
         def answers() -> None:
             container.reload()
             state = container.attrs["State"]
             if (
                 container.status in ("exited", "dead")
-                or container.attrs["RestartCount"] >= RESTARTS
+                or container.attrs["RestartCount"] - before >= RESTARTS
             ):
                 raise self._failed(connection, wanted, f"exited with {state['ExitCode']}")
             if container.status != "running":

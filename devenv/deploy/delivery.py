@@ -13,7 +13,7 @@ from devenv.core.parallel import Step, run_steps
 from devenv.images.build import build_context
 from devenv.images.recipe import Cookbook
 from devenv.images.source import Source
-from devenv.images.store import Store, Stores
+from devenv.images.store import Store, Stores, load, locked
 from devenv.nodes.connection import Connection
 from devenv.services.model import Service
 
@@ -109,7 +109,7 @@ class Delivery:
     ) -> None:
         """Save and load for nodes that are older than the store: all images of a node in one
         stream, since each layer is in it once."""
-        with self._stores.builder(self._store.volume) as builder:
+        with locked(), self._stores.builder(self._store.volume) as builder:
             api = builder.docker.api
             for node, references in wanted.items():
                 why = f"the node has others of {len(references)}"
@@ -119,7 +119,7 @@ class Delivery:
                         params={"names": sorted(references)}, stream=True,
                     )  # fmt: skip
                     answer.raise_for_status()
-                    connections[node].docker.api.load_image(answer.iter_content(2**20))
+                    load(connections[node].docker, answer.iter_content(2**20))
 
 
 def _present(connection: Connection) -> dict[str, str]:

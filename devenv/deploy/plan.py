@@ -31,10 +31,15 @@ class Action:
     actual: Actual | None = None
 
 
-def plan(wanted: Sequence[Rendered], actual: Mapping[str, NodeState]) -> list[Action]:
+def plan(
+    wanted: Sequence[Rendered],
+    actual: Mapping[str, NodeState],
+    again: Mapping[str, str] | None = None,
+) -> list[Action]:
     """What has to be done, and nothing else.
 
     :param actual: by node name.
+    :param again: reasons to run jobs that were done, by id (node/container).
     :raises DeployError: when a container comes after one that nobody deploys.
     """
     places: dict[str, list[str]] = {}
@@ -43,6 +48,7 @@ def plan(wanted: Sequence[Rendered], actual: Mapping[str, NodeState]) -> list[Ac
     after = {_id(item.node, item.name): _after(item, places) for item in wanted}
     reasons = {
         _id(item.node, item.name): _reason(item, actual[item.node])
+        or (again or {}).get(_id(item.node, item.name), "")
         for item in wanted
         if item.spec.is_job
     }

@@ -33,9 +33,13 @@ def ensure_base(client: DockerClient, events: Events) -> None:
         client.images.get(BASE)
         return
     if registry_reachable(REGISTRY_IMAGE, client):
-        with events.step("debian", type="image", why=f"pull {REGISTRY_IMAGE} from the registry"):
+        # A registry may answer and still refuse, for having been asked too often, say.
+        with (
+            contextlib.suppress(docker.errors.APIError),
+            events.step("debian", type="image", why=f"pull {REGISTRY_IMAGE} from the registry"),
+        ):
             client.images.pull(REGISTRY_IMAGE).tag(BASE)
-        return
+            return
     with events.step("debian", type="image", why="no registry answers: mmdebstrap trixie"):
         _bootstrap(client)
 

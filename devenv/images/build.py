@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import TYPE_CHECKING
 
 from devenv.core import labels
@@ -42,6 +43,13 @@ def build(
     )
 
 
+def _proxies() -> dict[str, str]:
+    """The proxies that this process uses; the engine knows them as arguments of every build."""
+    names = ("http_proxy", "https_proxy", "no_proxy")
+    found = {name: os.environ.get(name) or os.environ.get(name.upper()) for name in names}
+    return {name: value for name, value in found.items() if value}
+
+
 def build_context(
     client: DockerClient,
     context: bytes,
@@ -61,7 +69,7 @@ def build_context(
         fileobj=io.BytesIO(context),
         custom_context=True,
         tag=tag,
-        buildargs=arguments or {},
+        buildargs={**_proxies(), **(arguments or {})},
         target=target or None,
         network_mode=network,
         labels={labels.RECIPE: recipe_hash},

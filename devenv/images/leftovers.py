@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which no devenv can still be using a probe or a helper: they wait 600 at most.
 LONGEST = 600
+#: Seconds in which somebody may still be between creating, starting and reading one.
+YOUNG = 30
 
 
 def remove_helpers(client: DockerClient) -> list[str]:
@@ -83,7 +85,7 @@ def _in_use(container: Container) -> bool:
     created = str(container.attrs["Created"])[:19] + "+00:00"
     made = datetime.datetime.fromisoformat(created)
     age = (datetime.datetime.now(datetime.UTC) - made).total_seconds()
-    return container.status == "running" and age < LONGEST
+    return age < YOUNG or (container.status == "running" and age < LONGEST)
 
 
 def _remove(container: Container) -> str:

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 PREFIX = "devenv-images-"
 BUILDER = "devenv-builder"
 MANIFEST = ".devenv-manifest.json"
+#: Older stores that a new one leaves: whoever goes back to another checkout builds little.
+KEPT = 2
 NO_MANIFEST = 3  # exit code of a clone whose source is not complete
 
 #: Clone a data folder: hard links for layers, copies for the rest, the marker last. The extended
@@ -51,7 +52,7 @@ test -f "$target/$marker" && exit 0
 find "$target" -mindepth 1 -maxdepth 1 -exec rm -rf {{}} +
 cp -al "$source/overlay2" "$target/overlay2"
 for entry in $(ls -A "$source"); do
-    case "$entry" in overlay2|.devenv-ssh) ;; *) cp -a "$source/$entry" "$target/$entry" ;; esac
+    case "$entry" in overlay2|.devenv-*) ;; *) cp -a "$source/$entry" "$target/$entry" ;; esac
 done
 touch "$target/$marker"
 """
@@ -131,7 +132,7 @@ class Stores:
         store = self.load(name)
         if store:
             return store
-        with _lock():
+        with locked():
             return self.load(name) or self._build(cookbook, name)
 
     def load(self, volume: str) -> Store | None:
@@ -139,13 +140,13 @@ class Stores:
         import docker.errors
 
         try:
-            self._client.volumes.get(volume)
+            made = str(self._client.volumes.get(volume).attrs.get("CreatedAt", ""))
         except docker.errors.NotFound:
             return None
-        path = paths.cache() / "stores" / f"{volume}.json"
-        if (
-            path.exists()
-        ):  # A store never changes once it is complete, so its manifest may be cached.
+        # A store never changes once it is complete, so its manifest may be cached; a volume of
+        # the same name that was made later is another store.
+        path = paths.cache() / "stores" / f"{volume}-{digest(made)}.json"
+        if path.exists():
             return _parse(volume, path.read_text())
         code, text = self.on_volumes(f"cat /volumes/{volume}/_data/{MANIFEST}")
         if code != 0:
@@ -160,13 +161,20 @@ class Stores:
         volumes.sort(key=lambda volume: str(volume.attrs.get("CreatedAt", "")), reverse=True)
         return [str(volume.name) for volume in volumes]
 
-    def clone(self, store: str, volume: str) -> None:
+    def clone(self, store: str, volume: str, helper_labels: Mapping[str, str]) -> None:
         """Fill `volume` with a clone of `store`, unless it was cloned before.
 
+        :param helper_labels: of the container that does it, so that a killed one is found.
         :raises BuildError: when the store is not complete.
         """
+        with locked(shared=True):
+            # Nobody builds: a builder that is there was left by a kill, and writes to a store.
+            self._remove(BUILDER)
+            self._clone(store, volume, helper_labels)
+
+    def _clone(self, store: str, volume: str, helper_labels: Mapping[str, str]) -> None:
         script = f"set -- /volumes/{store}/_data /volumes/{volume}/_data .devenv-cloned\n{_CLONE}"
-        code, text = self.on_volumes(script, name=f"{volume}-clone")
+        code, text = self.on_volumes(script, f"{volume}-clone", helper_labels)
         if code == NO_MANIFEST:
             raise BuildError(
                 f"the image store {store} is not complete", remedy="devenv images build"
@@ -174,7 +182,9 @@ class Stores:
         if code != 0:
             raise HostError(f"the image store could not be cloned into {volume}", detail=text)
 
-    def on_volumes(self, script: str, name: str | None = None) -> tuple[int, str]:
+    def on_volumes(
+        self, script: str, name: str | None = None, more_labels: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
         """Run a shell script that sees all volumes of the engine below /volumes.
 
         :param name: of the container, so that one which a killed process left at the same work
@@ -190,7 +200,7 @@ class Stores:
             volumes=[f"{root}/volumes:/volumes"],
             cap_add=["SYS_ADMIN"],  # to keep overlayfs' trusted.* attributes
             network_mode="none",
-            labels={labels.KIND: "helper"},
+            labels={labels.KIND: "helper", **(more_labels or {})},
         )
         try:
             container.start()
@@ -209,9 +219,7 @@ class Stores:
         for candidate in older:
             if self.load(candidate):
                 with self._events.step("store", type="image", why=f"start from {candidate}"):
-                    self.clone(candidate, name)
-                    data = f"/volumes/{name}/_data"
-                    self.on_volumes(f"rm -f {data}/{MANIFEST} {data}/.devenv-cloned")
+                    self._clone(candidate, name, {})
                 break
         with self.builder(name) as builder:
             images = self._build_all(builder, cookbook)
@@ -223,7 +231,7 @@ class Stores:
         )
         if code != 0:
             raise HostError("the image store's manifest could not be written", detail=text)
-        for leftover in older:
+        for leftover in older[KEPT:]:
             with contextlib.suppress(Exception):
                 self._client.volumes.get(leftover).remove()
         store = self.load(str(volume.name))
@@ -235,9 +243,7 @@ class Stores:
         """Build what differs; images of one folder one after the other, since they share stages."""
         if not builder.docker.images.list(BASE):
             with self._events.step("debian", type="image", why="hand the base to the builder"):
-                builder.docker.api.load_image(
-                    io.BytesIO(b"".join(self._client.images.get(BASE).save(named=BASE)))
-                )
+                load(builder.docker, self._client.images.get(BASE).save(named=BASE))
         present = _present(builder)
         groups: dict[str, list[Recipe]] = {}
         for recipe in cookbook.recipes.values():
@@ -348,9 +354,19 @@ def _parse(volume: str, text: str) -> Store | None:
         return None
 
 
+def load(client: DockerClient, archive: Iterable[bytes]) -> None:
+    """Load saved images into an engine, to the end.
+
+    :raises BuildError: with the engine's words; it answers 200 before it knows.
+    """
+    for line in client.api.load_image(archive, quiet=False):
+        if "error" in line:
+            raise BuildError(f"an engine could not load images: {line['error']}")
+
+
 @contextmanager
-def _lock() -> Iterator[None]:
-    """One builder at a time on this machine; the kernel drops the lock when the process dies."""
+def locked(*, shared: bool = False) -> Iterator[None]:
+    """Builders exclude each other, and clones of a store; the kernel drops a dead one's lock."""
     with (paths.cache() / "builder.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield

@@ -182,9 +182,41 @@ class Connection:
         self.run("umask 077 && tar -x -p -f - -C / --no-overwrite-dir", stdin=buffer.getvalue())
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file on the node, or None if it is not there."""
+        """The content of a file on the node, or None if it is not there.
+
+        :raises NodeError: when that cannot be told.
+        """
         done = self.run(["cat", path], check=False)
-        return done.stdout if done.returncode == 0 else None
+        if done.returncode == 0:
+            return done.stdout
+        said = done.stderr.decode(errors="replace").strip()
+        if "No such file" in said:
+            return None
+        # An SSH that failed is no proof that a file is not there.
+        raise NodeError(f"{path} could not be read", node=self.node.name, detail=said)
+
+    def reaches(self, address: str, port: int, timeout: float = 3) -> bool:
+        """Whether what listens on a TCP port echoes a line to the node.
+
+        Through SSH, so nothing is asked of the node and no route to `address` is needed here.
+
+        :param timeout: seconds.
+        """
+        command = [*self._ssh(), "-W", f"{address}:{port}", self.node.ssh.destination]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            timer = threading.Timer(timeout, process.kill)
+            timer.start()
+            try:
+                assert process.stdin and process.stdout
+                with contextlib.suppress(OSError):
+                    process.stdin.write(b"devenv\n")
+                    process.stdin.flush()
+                return process.stdout.readline() == b"devenv\n"
+            finally:
+                timer.cancel()
+                process.kill()
 
     def argv(self, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
         """The ssh command line, for a person's own terminal; it works without the master, too."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from devenv.core import labels
 from devenv.core.errors import HostError, NodeError, Unsupported
@@ -25,7 +25,7 @@ from devenv.nodes import container as system_container
 from devenv.nodes.container import Attachment, SystemContainer
 from devenv.nodes.keys import key_pair
 from devenv.nodes.node import ExternalLink, Node, SshTarget
-from devenv.providers import subnets
+from devenv.providers import local_facts, subnets
 from devenv.providers.base import Inventory, PowerAction, Provider
 from devenv.topology.load import LoadedTopology
 from devenv.topology.models import NodeSpec
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 #: What images, volumes and guests of a first environment take on disk, bytes.
 DISK_NEEDED = 10 * 2**30
-#: Node addresses start here in both networks; below are gateway (.1) and virtual IP (.10).
-FIRST_ADDRESS = 11
 VIP_ADDRESS = 10
 API, EXTERNAL = "api", "external"
 #: The container's method behind each power action, and the status that says it was done before.
@@ -116,7 +114,7 @@ class LocalProvider(Provider):
         containers = self._containers(client)
         if API not in networks or EXTERNAL not in networks or not containers:
             return None
-        api, external = (_subnet(networks[kind]) for kind in (API, EXTERNAL))
+        api, external = (local_facts.subnet(networks[kind]) for kind in (API, EXTERNAL))
         self._reclaim(containers, str(networks[API].name))
         private, _ = key_pair(self._state)
         nodes = tuple(
@@ -138,7 +136,7 @@ class LocalProvider(Provider):
         external: IPv4Network,
         private: Path,
     ) -> Node:
-        addresses = _addresses(container)
+        addresses = local_facts.addresses(container)
         address = addresses[str(networks[API].name)]
         outside = addresses[str(networks[EXTERNAL].name)]
         return Node(
@@ -159,7 +157,7 @@ class LocalProvider(Provider):
         for container in containers:
             if container.status == "running":
                 system_container.authorize(container, public)
-                keys[_addresses(container)[api]] = system_container.host_key(container)
+                keys[local_facts.addresses(container)[api]] = system_container.host_key(container)
         system_container.write_known_hosts(known_hosts, keys)
 
     def _containers(self, client: DockerClient) -> list[Container]:
@@ -179,13 +177,14 @@ class LocalProvider(Provider):
         client = connect()
         ensure_node_image(client, self._events)
         networks = self._ensure_networks(client, wanted)
-        api, external = (_subnet(networks[kind]) for kind in (API, EXTERNAL))
+        api, external = (local_facts.subnet(networks[kind]) for kind in (API, EXTERNAL))
         specs = wanted.topology.node_specs()
         present = {str(node.labels[labels.NODE]): node for node in self._containers(client)}
+        local_facts.refuse_losses(specs, present)
         for name in present.keys() - {spec.name for spec in specs}:
             with self._events.step(name, node=name, type="node", why="the topology lost it"):
                 self._remove_node(client, present.pop(name))
-        offsets = self._offsets(specs, present, api, str(networks[API].name))
+        offsets = local_facts.offsets(specs, present, api, str(networks[API].name))
         hosts = {spec.name: str(api.network_address + offsets[spec.name]) for spec in specs}
         attachments = {
             spec.name: [
@@ -208,7 +207,7 @@ class LocalProvider(Provider):
                 own.containers.get(container.id).remove(force=True)
                 container = None
             why = "it is not there"
-            if container is not None and (why := _difference(container, spec)):
+            if container is not None and (why := local_facts.difference(container, spec)):
                 # Its volume stays, and with it all that the node runs.
                 own.containers.get(container.id).remove(force=True)
                 container = None
@@ -248,7 +247,8 @@ class LocalProvider(Provider):
     ) -> Container:
         name = f"devenv-{self._environment}-{spec.name}"
         client.volumes.create(name, labels=self._labels({labels.NODE: spec.name}))
-        Stores(client, self._privileges, self._events).clone(store, name)
+        helper = {labels.ENVIRONMENT: self._environment}
+        Stores(client, self._privileges, self._events).clone(store, name, helper)
         _, public = key_pair(self._state)
         return system_container.create(
             client,
@@ -318,21 +318,6 @@ class LocalProvider(Provider):
                     raise HostError(f"the {kind} network {subnet} was refused: {error}") from error
                 used.append((subnet, "the engine"))
 
-    @staticmethod
-    def _offsets(
-        specs: tuple[NodeSpec, ...],
-        present: dict[str, Container],
-        api: IPv4Network,
-        network: str,
-    ) -> dict[str, int]:
-        """Each node's place in the networks: kept where it has one, else the first free."""
-        kept = {
-            name: int(IPv4Address(_addresses(container)[network])) - int(api.network_address)
-            for name, container in present.items()
-        }
-        free = (offset for offset in range(FIRST_ADDRESS, 100) if offset not in kept.values())
-        return {spec.name: kept.get(spec.name) or next(free) for spec in specs}
-
     # -- power and the rest ------------------------------------------------------------
 
     def power(self, node: str, action: PowerAction) -> None:
@@ -394,30 +379,7 @@ class LocalProvider(Provider):
         return [] if self._containers(connect()) else self.destroy()
 
 
-def _difference(container: Container, spec: NodeSpec) -> str:
-    """How a node is not what the topology says; empty if it is."""
-    roles = set(json.loads(container.labels[labels.ROLES]))
-    if roles != spec.roles:
-        return f"its roles were {', '.join(sorted(roles))}"
-    memory = container.attrs["HostConfig"].get("Memory") or 0
-    if memory != spec.memory:
-        return f"its memory was {resources.gib(memory)}"
-    return ""
-
-
 def _remove_container(id: str) -> str:
-    container: Any = connect(timeout=600).containers.get(id)
+    container = connect(timeout=600).containers.get(id)
     container.remove(force=True, v=True)
     return f"container {container.name}"
-
-
-def _subnet(network: Network) -> IPv4Network:
-    return IPv4Network(network.attrs["IPAM"]["Config"][0]["Subnet"])
-
-
-def _addresses(container: Container) -> dict[str, str]:
-    """The container's address on each of its networks, also when it is off."""
-    return {
-        name: str((config.get("IPAMConfig") or {}).get("IPv4Address") or config.get("IPAddress"))
-        for name, config in container.attrs["NetworkSettings"]["Networks"].items()
-    }

@@ -60,7 +60,7 @@ STATUS = Status(
             frozenset(),
         )
     },
-    Guest("first", "172.31.0.150"),
+    Guest("first", "172.31.0.150", answers=True),
 )
 
 

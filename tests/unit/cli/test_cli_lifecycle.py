@@ -53,7 +53,7 @@ def test_up_tells_what_runs_where_and_what_to_try(
     assert result.stdout.splitlines() == [
         "NODE  ROLES             ADDRESS      CONTAINERS",
         "aio   compute, control  172.30.0.11  1 running of 2",
-        "guest first at 172.31.0.150",
+        "guest first answers at 172.31.0.150",
     ]
     assert result.stderr.splitlines()[-4:] == [
         "lab is up after 0 s (changed: 1). Next:",
@@ -77,7 +77,7 @@ def test_a_second_up_is_one_line(
 def test_up_as_json(run: Run, fake: type[FakeEnvironment]) -> None:
     data = json.loads(run("up", "--output", "json").stdout)
     assert data["changed"] == ["aio/nova_api"]
-    assert data["guest"] == {"name": "first", "address": "172.31.0.150"}
+    assert data["guest"] == {"name": "first", "address": "172.31.0.150", "answers": True}
     assert data["timeline"]["steps"] == []
     assert data["seconds"] >= 0
 

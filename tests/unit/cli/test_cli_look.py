@@ -24,7 +24,7 @@ def test_status_as_json(run: Run, fake: type[FakeEnvironment]) -> None:
         "topology": "aio",
         "cloud": "devenv-default",
         "vip": "172.30.0.11",
-        "guest": {"name": "first", "address": "172.31.0.150"},
+        "guest": {"name": "first", "address": "172.31.0.150", "answers": True},
     }
     containers = {one["name"]: one for one in node.pop("containers")}
     assert node == {
@@ -55,7 +55,7 @@ def test_status_shows_containers_and_the_jobs_that_failed(
     assert table["mariadb"].endswith("Exited (1)")
     assert table["keystone_bootstrap"].endswith("job: Exited (3)")
     assert "nova_bootstrap" not in table, "a job that is done is no news"
-    assert result.stdout.endswith("guest first at 172.31.0.150\n")
+    assert result.stdout.endswith("guest first answers at 172.31.0.150\n")
     assert result.stderr == ""
 
 

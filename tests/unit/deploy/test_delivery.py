@@ -97,8 +97,13 @@ class Api:
         names = ",".join(params["names"]).encode()
         return SimpleNamespace(raise_for_status=lambda: None, iter_content=lambda size: [names])
 
-    def load_image(self, chunks: Any) -> None:
+    #: What the engine says at the end of a load.
+    ending: dict[str, str] = {"stream": "Loaded"}  # noqa: RUF012
+
+    def load_image(self, chunks: Any, quiet: bool) -> Iterator[dict[str, str]]:
+        # As the engine: nothing is loaded before its answer is read to the end.
         self.loaded += b"".join(chunks).decode().split(",")
+        yield self.ending
 
     def build(self, fileobj: Any, tag: str, labels: dict[str, str], **_: Any) -> Iterator[Any]:
         with tarfile.open(fileobj=io.BytesIO(fileobj.read())) as archive:

@@ -246,3 +246,21 @@ def test_the_cascade_is_what_can_be_reached(wanted: list[Rendered]) -> None:
     actions = plan(wanted, deployed(wanted, volumes=[], nodes=NODES))
     assert {action.name for action in actions if action.verb == "run"} == expected
     assert {action.verb for action in actions} <= {"run", "check"}
+
+
+def test_what_makes_data_is_done_once_whatever_image_would_make_it_today() -> None:
+    bootstrap = job("bootstrap", volume="mariadb")
+    state = deployed([bootstrap], volumes={"mariadb"})
+    state = {
+        node: replace(
+            one, containers={n: replace(c, hash="old") for n, c in one.containers.items()}
+        )
+        for node, one in state.items()
+    }
+    assert plan([bootstrap], state) == []
+
+
+def test_a_job_whose_work_is_gone_runs_again() -> None:
+    seed = job("seed")
+    (action,) = plan([seed], deployed([seed]), {"ctl/seed": "the guest does not answer"})
+    assert (action.verb, action.why) == ("run", "the guest does not answer")

@@ -175,7 +175,7 @@ def test_garbage_is_collected_where_there_is_no_node(lab: Environment) -> None:
 def test_one_change_at_a_time(lab: Environment) -> None:
     again = Environment("lab", "local", Events(), Redactor())
     other = Environment("other", "local", Events(), Redactor())
-    with lab._locked():
+    with lab.locked():
         with pytest.raises(DevenvError, match="another devenv is changing environment 'lab'"):
             again.down()
         assert again.provider.nodes() is INVENTORY, "nothing was done"

@@ -54,7 +54,8 @@ def engine(*containers: Thing, **more: Any) -> Any:
 
 def test_helpers_that_nobody_waits_for_go() -> None:
     things = [
-        Thing("dead probe", "probe", "exited"),
+        Thing("dead probe", "probe", "exited", age=40),
+        Thing("young probe", "probe", "exited", age=5),
         Thing("old helper", "helper", "running", age=700),
         Thing("builder", "builder", "running"),
         Thing("node", "", "running", age=7000),
@@ -62,7 +63,7 @@ def test_helpers_that_nobody_waits_for_go() -> None:
     ]
     removed = leftovers.remove_helpers(engine(*things))
     assert removed == ["container dead probe", "container old helper", "container builder"]
-    assert [one.removed for one in things] == [True, True, True, False, False]
+    assert [one.removed for one in things] == [True, False, True, True, False, False]
 
 
 def test_a_builder_at_work_stays(building: None) -> None:

@@ -112,6 +112,9 @@ def guest():
     if not server:
         wait("a compute node", 120, lambda: any(h.state == "up" for h in compute.hypervisors()))
         server = boot(name, port)
+    if server.status == "SHUTOFF":
+        compute.start_server(server)
+        say("server", "started again")
     try:
         server = compute.wait_for_server(server, wait=180, interval=1)
     except openstack.exceptions.ResourceFailure:
