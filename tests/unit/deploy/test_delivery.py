@@ -13,9 +13,10 @@ from typing import Any, cast
 import pytest
 
 from devenv.core import labels
+from devenv.core.errors import BuildError
 from devenv.core.events import Events
 from devenv.deploy.delivery import Delivery, Image, choose
-from devenv.images.store import Store, StoredImage, Stores
+from devenv.images.store import Store, StoredImage, Stores, load
 from devenv.nodes.connection import Connection
 from devenv.services.catalogue import catalogue, cookbook
 
@@ -184,3 +185,13 @@ def test_a_layers_stock_image_is_handed_over_first(checkout: Path) -> None:
     ensure(images, {"n": {"nova-api"}}, n=node)
     assert node.api.loaded == [STOCK["nova-api"].reference]
     assert len(node.api.built) == 1
+
+
+def test_a_load_that_the_engine_refuses_is_an_error() -> None:
+    class Full:
+        def load_image(self, chunks: Any, quiet: bool) -> Iterator[dict[str, str]]:
+            yield {"stream": "Loading layer"}
+            yield {"error": "no space left on device"}
+
+    with pytest.raises(BuildError, match="no space left"):
+        load(SimpleNamespace(api=Full()), [b"x"])
