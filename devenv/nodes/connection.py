@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import shlex
 import subprocess
 import tarfile
@@ -206,17 +207,16 @@ class Connection:
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as process:
-            timer = threading.Timer(timeout, process.kill)
-            timer.start()
-            try:
-                assert process.stdin and process.stdout
-                with contextlib.suppress(OSError):
-                    process.stdin.write(b"devenv\n")
-                    process.stdin.flush()
-                return process.stdout.readline() == b"devenv\n"
-            finally:
-                timer.cancel()
-                process.kill()
+            assert process.stdin and process.stdout
+            with contextlib.suppress(OSError):
+                process.stdin.write(b"devenv\n")
+                process.stdin.flush()
+            # Not a read to the end: the master holds the pipe as long as it tries to connect,
+            # which is minutes, and longer than the process here lives.
+            there, _, _ = select.select([process.stdout], [], [], timeout)
+            echoed = os.read(process.stdout.fileno(), 64) if there else b""
+            process.kill()
+        return echoed == b"devenv\n"
 
     def argv(self, command: Sequence[str] = (), *, tty: bool = False) -> list[str]:
         """The ssh command line, for a person's own terminal; it works without the master, too."""
