@@ -113,6 +113,8 @@ def print_nodes(status: Status) -> None:
         own = [one for name, one in status.containers() if name == node.name]
         running = sum(one.state == "running" for one in own)
         count = f"{running} running" + (f" of {len(own)}" if running < len(own) else "")
+        if node.name not in status.states:
+            count = "the node does not answer"
         rows.append((node.name, ", ".join(sorted(node.roles)), node.address, count))
     print_table(("NODE", "ROLES", "ADDRESS", "CONTAINERS"), rows)
 
