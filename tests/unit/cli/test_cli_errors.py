@@ -152,7 +152,7 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.5)
     process.send_signal(signal.SIGINT)
-    _, words = process.communicate(timeout=3)
+    _, words = process.communicate(timeout=30)  # half of what it would hold
     assert process.returncode == 130
     assert words == "interrupted: `devenv up` goes on from here\n"
 

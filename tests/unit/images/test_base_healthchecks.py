@@ -73,6 +73,8 @@ def wait_until_refused(port: int) -> None:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
             return
+        except ConnectionResetError:
+            continue  # taken by the listener in its last moment
     pytest.fail(f"port {port} is still open")
 
 
