@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devenv.core import labels
 from devenv.core.events import Events
 from devenv.core.parallel import Step, run_steps
 from devenv.images.build import build_context
 from devenv.images.recipe import Cookbook
 from devenv.images.source import Source
-from devenv.images.store import Store, Stores, load, locked
+from devenv.images.store import Store, Stores, load, locked, present
 from devenv.nodes.connection import Connection
 from devenv.services.model import Service
 
@@ -71,13 +69,13 @@ class Delivery:
         stock: dict[str, set[str]] = {}
         layers: list[Step] = []
         for node, names in wanted.items():
-            present = _present(connections[node])
+            has = present(connections[node].docker)
             for name in sorted(names):
                 image = images[name]
-                if present.get(image.reference) == image.recipe:
+                if has.get(image.reference) == image.recipe:
                     continue
                 kept = self._store.images[name]
-                if present.get(image.stock) != kept.recipe:
+                if has.get(image.stock) != kept.recipe:
                     stock.setdefault(node, set()).add(image.stock)
                 if image.source:
                     layers.append(self._layer(connections[node], image))
@@ -120,13 +118,3 @@ class Delivery:
                     )  # fmt: skip
                     answer.raise_for_status()
                     load(connections[node].docker, answer.iter_content(2**20))
-
-
-def _present(connection: Connection) -> dict[str, str]:
-    """The recipe hash of each image on the node, by reference."""
-    found: dict[str, str] = {}
-    for entry in connection.docker.api.images():
-        with contextlib.suppress(AttributeError):
-            recipe = (entry.get("Labels") or {}).get(labels.RECIPE, "")
-            found |= dict.fromkeys(entry.get("RepoTags") or [], recipe)
-    return found

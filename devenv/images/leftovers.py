@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import shutil
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from devenv.core import labels, paths
 from devenv.core.errors import DevenvError
 from devenv.host.capabilities import PROBE
 from devenv.images.recipe import BASE, NAMESPACE
+from devenv.images.store import locked
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -33,7 +32,7 @@ def remove_helpers(client: DockerClient) -> list[str]:
     removed = []
     for kind in (PROBE, "helper"):
         removed += [_remove(one) for one in _of_kind(client, kind) if not _in_use(one)]
-    with contextlib.suppress(DevenvError), _no_builder():
+    with contextlib.suppress(DevenvError), locked(wait=False):
         removed += [_remove(one) for one in _of_kind(client, "builder")]
     return removed
 
@@ -49,7 +48,7 @@ def clear_cache(client: DockerClient) -> list[str]:
     import docker.errors
 
     removed = []
-    with _no_builder():
+    with locked(wait=False):
         for volume in client.volumes.list(filters={"label": labels.CACHE}):
             volume.remove(force=True)
             removed.append(f"volume {volume.name}")
@@ -94,19 +93,3 @@ def _remove(container: Container) -> str:
     with contextlib.suppress(docker.errors.NotFound):
         container.remove(force=True, v=True)
     return f"container {container.name}"
-
-
-@contextlib.contextmanager
-def _no_builder() -> Iterator[None]:
-    """Hold the builders' lock.
-
-    :raises DevenvError: if a builder holds it.
-    """
-    with (paths.cache() / "builder.lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DevenvError(
-                "another devenv is building images", remedy="wait for it to end"
-            ) from error
-        yield

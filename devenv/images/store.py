@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from devenv.core import labels, paths
-from devenv.core.errors import BuildError, HostError
+from devenv.core.errors import BuildError, DevenvError, HostError
 from devenv.core.events import Events
 from devenv.core.hashing import digest
 from devenv.core.parallel import Step, run_steps
@@ -244,10 +244,10 @@ class Stores:
         if not builder.docker.images.list(BASE):
             with self._events.step("debian", type="image", why="hand the base to the builder"):
                 load(builder.docker, self._client.images.get(BASE).save(named=BASE))
-        present = _present(builder)
+        built = present(builder.docker)
         groups: dict[str, list[Recipe]] = {}
         for recipe in cookbook.recipes.values():
-            if present.get(recipe.reference) != cookbook.hash(recipe.name):
+            if built.get(recipe.reference) != cookbook.hash(recipe.name):
                 groups.setdefault(str(recipe.folder), []).append(recipe)
         group_of = {recipe.name: key for key, group in groups.items() for recipe in group}
 
@@ -286,9 +286,7 @@ class Stores:
                     image.attrs["Size"],
                 )
             )
-        for reference in present.keys() - {
-            recipe.reference for recipe in cookbook.recipes.values()
-        }:
+        for reference in built.keys() - {recipe.reference for recipe in cookbook.recipes.values()}:
             if reference != BASE:
                 with contextlib.suppress(Exception):
                     builder.docker.images.remove(reference)
@@ -336,12 +334,13 @@ class Stores:
             self._client.containers.get(name).remove(force=True)
 
 
-def _present(builder: Connection) -> dict[str, str]:
-    return {
-        tag: str((image.labels or {}).get(labels.RECIPE, ""))
-        for image in builder.docker.images.list()
-        for tag in image.tags
-    }
+def present(client: DockerClient) -> dict[str, str]:
+    """The recipe hash of each image that an engine has, by reference; one call."""
+    found: dict[str, str] = {}
+    for entry in client.api.images():
+        recipe = (entry.get("Labels") or {}).get(labels.RECIPE, "")
+        found |= dict.fromkeys(entry.get("RepoTags") or [], recipe)
+    return found
 
 
 def _parse(volume: str, text: str) -> Store | None:
@@ -365,8 +364,17 @@ def load(client: DockerClient, archive: Iterable[bytes]) -> None:
 
 
 @contextmanager
-def locked(*, shared: bool = False) -> Iterator[None]:
-    """Builders exclude each other, and clones of a store; the kernel drops a dead one's lock."""
+def locked(*, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Builders exclude each other, and clones of a store; the kernel drops a dead one's lock.
+
+    :raises DevenvError: if somebody holds it and `wait` is false.
+    """
+    how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     with (paths.cache() / "builder.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, how)
+        except BlockingIOError as error:
+            raise DevenvError(
+                "another devenv is building images", remedy="wait for it to end"
+            ) from error
         yield

@@ -86,8 +86,3 @@ class Provider(ABC):
     @abstractmethod
     def collect_garbage(self) -> list[str]:
         """Remove what a kill left behind: parts of environments that have no nodes."""
-
-
-def environments(providers: Iterable[Provider]) -> list[Inventory]:
-    """The inventories that exist, one a provider at most."""
-    return [inventory for provider in providers if (inventory := provider.nodes())]
