@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from devenv.nodes.connection import Connection
     from devenv.providers.base import Inventory
     from devenv.testing.containers import Containers
-    from devenv.testing.figures import Result
+    from devenv.report.results import Result
     from devenv.testing.guest import Guests
 
 #: ``measure(name, value, unit)`` and ``phase(name)``.
@@ -52,7 +52,7 @@ class Recorder:
 
     def result(self, test: str) -> Result:
         """The result of a test, empty at first."""
-        from devenv.testing.figures import Result
+        from devenv.report.results import Result
 
         return self.results.setdefault(test, Result(test))
 
@@ -86,7 +86,7 @@ def environment_name(config: pytest.Config) -> str:
 def measure(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
             ) -> Measure:  # fmt: skip
     """``measure(name, value, unit)``: a figure for the summary, JUnit and the results file."""
-    from devenv.testing.figures import Figure
+    from devenv.report.results import Figure
 
     recorder = request.config.stash[_RECORDER]
     result = recorder.result(request.node.nodeid)
@@ -256,7 +256,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def pytest_sessionfinish(session: pytest.Session) -> None:
     path = session.config.getoption("--devenv-results")
     if path:
-        from devenv.testing import figures
+        from devenv.report import results as figures
 
         recorder = session.config.stash[_RECORDER]
         figures.write(path, environment_name(session.config), recorder.results.values())
