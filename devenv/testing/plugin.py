@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from devenv.environment import Environment
     from devenv.nodes.connection import Connection
     from devenv.providers.base import Inventory
-    from devenv.testing.containers import Containers
     from devenv.report.results import Result
+    from devenv.testing.containers import Containers
     from devenv.testing.guest import Guests
 
 #: ``measure(name, value, unit)`` and ``phase(name)``.
