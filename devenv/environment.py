@@ -19,8 +19,9 @@ from devenv.core.events import Events
 from devenv.core.parallel import Timeline
 from devenv.core.redact import Redactor
 from devenv.core.secrets import Secrets
-from devenv.deploy import delivery, limits
-from devenv.deploy.actual import Actual, NodeState, inspect
+from devenv.deploy import delivery, limits, records
+from devenv.deploy.actual import Actual, NodeState, inspect_all
+from devenv.deploy.cluster import Clusters
 from devenv.deploy.converge import Converge
 from devenv.deploy.plan import plan
 from devenv.host import capabilities
@@ -37,7 +38,7 @@ from devenv.providers.base import Inventory, Provider
 from devenv.providers.registry import provider_class
 from devenv.services.catalogue import catalogue, cookbook, enabled
 from devenv.services.model import Service
-from devenv.services.render import Place, Rendered, Renderer
+from devenv.services.render import Place, Renderer
 from devenv.topology.load import LoadedTopology
 
 #: Where the master secret is kept on each control node; Kolla's folder for such things.
@@ -129,20 +130,32 @@ class Environment:
             inventory = self.provider.create(wanted, store.volume)
             with connected(inventory.nodes, self._sockets) as connections:
                 secrets = self._secrets(connections, inventory, wanted.text)
-                rendered = self._render(wanted, services, inventory, secrets, images)
+                renderer = self._renderer(wanted, services, inventory, secrets, images)
+                rendered = [
+                    renderer.render(service, name, node)
+                    for service in services
+                    for name, spec in service.containers.items()
+                    for node in renderer.nodes_for(spec)
+                ]
                 needed: dict[str, set[str]] = {}
                 for item in rendered:
                     needed.setdefault(item.node, set()).add(item.spec.image)
                 delivery.Delivery(self.stores, store, self.events).ensure(
                     needed, images, connections
                 )
-                states = {name: inspect(c, self.name) for name, c in connections.items()}
-                actions = plan(rendered, states, self._again(states, connections))
+                states = inspect_all(connections, self.name)
+                clusters = Clusters(renderer, connections, self.events)
+                clusters.forget_wiped(states)
+                again = clusters.lost(states) or self._again(states, connections)
+                states = inspect_all(connections, self.name)
+                actions = plan(rendered, states, again)
                 hashes = {name: image.recipe for name, image in images.items()}
                 timeline = Converge(self.name, connections, hashes, self.events).run(actions)
                 clouds.add(self.cloud(inventory, secrets), clouds.user_file())
                 changed = [action.id for action in actions if action.verb != "check"]
-                return Outcome(self._status(inventory, connections), timeline, changed)
+                status = self._status(inventory, connections)
+                records.share(rendered, status.states, connections)
+                return Outcome(status, timeline, changed)
 
     def _again(
         self, states: Mapping[str, NodeState], connections: Mapping[str, Connection]
@@ -162,10 +175,14 @@ class Environment:
             done = state.containers.get(GUEST_JOB)
             if done and done.exit_code == 0:
                 lines = connections[name].docker.api.logs(done.id, tail=1).decode()
-                if lines.startswith("{"):
-                    told = json.loads(lines)
-                    answers = connections[name].reaches(told["address"], GUEST_PORT)
-                    return name, Guest(**told, answers=answers)
+            elif GUEST_JOB in state.records:
+                lines = state.records[GUEST_JOB].said
+            else:
+                continue
+            if lines.startswith("{"):
+                told = json.loads(lines)
+                answers = connections[name].reaches(told["address"], GUEST_PORT)
+                return name, Guest(**told, answers=answers)
         return None
 
     def _leave_no_trace(self) -> None:
@@ -182,14 +199,14 @@ class Environment:
                 remedy=f"choose another --name, or: devenv --name {self.name} down",
             )
 
-    def _render(
+    def _renderer(
         self,
         wanted: LoadedTopology,
         services: list[Service],
         inventory: Inventory,
         secrets: Secrets,
         images: Mapping[str, delivery.Image],
-    ) -> list[Rendered]:
+    ) -> Renderer:
         _, public_key = key_pair(self.state)
         external = {
             "cidr": str(inventory.external),
@@ -199,14 +216,7 @@ class Environment:
         }
         place = Place(inventory.nodes, str(inventory.vip), external, public_key)
         references = {name: (image.reference, image.recipe) for name, image in images.items()}
-        renderer = Renderer(wanted.topology, services, place, secrets, references)
-        rendered = []
-        for service in services:
-            for name, spec in service.containers.items():
-                nodes = [node for node in inventory.nodes if not node.roles.isdisjoint(spec.roles)]
-                chosen = nodes[:1] if spec.is_job else nodes
-                rendered += [renderer.render(service, name, node) for node in chosen]
-        return rendered
+        return Renderer(wanted.topology, services, place, secrets, references)
 
     def _secrets(
         self, connections: Mapping[str, Connection], inventory: Inventory, topology: str
@@ -255,7 +265,7 @@ class Environment:
             return self._status(inventory, connections)
 
     def _status(self, inventory: Inventory, connections: Mapping[str, Connection]) -> Status:
-        states = {name: inspect(c, self.name) for name, c in connections.items()}
+        states = inspect_all(connections, self.name)
         found = self._guest(states, connections)
         return Status(inventory, states, found[1] if found else None)
 

@@ -156,7 +156,8 @@ def ready_command(spec: ContainerSpec, node: Node, inventory: Inventory) -> str:
     """
     template = Template(spec.ready.command if spec.ready else "", undefined=StrictUndefined)
     control = inventory.with_role("control")
-    variables = {"node": node, "nodes": inventory.nodes, "control": control}
+    variables: dict[str, Any] = {"node": node, "nodes": inventory.nodes, "control": control}
+    variables["ha"] = len(control) > 1
     return str(template.render(variables, vip=str(inventory.vip)))
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from devenv.core.errors import DeployError
 from devenv.deploy.actual import Actual, NodeState
+from devenv.services.catalogue import catalogue
 from devenv.services.render import Rendered
 
 Verb = Literal["create", "replace", "start", "run", "check", "remove"]
@@ -47,12 +48,13 @@ def plan(
         places.setdefault(item.name, []).append(_id(item.node, item.name))
     after = {_id(item.node, item.name): _after(item, places) for item in wanted}
     reasons = {
-        _id(item.node, item.name): _reason(item, actual[item.node])
+        _id(item.node, item.name): _reason(item, wanted, actual)
         or (again or {}).get(_id(item.node, item.name), "")
         for item in wanted
         if item.spec.is_job
     }
-    _cascade(wanted, reasons, after)
+    _cascade(wanted, reasons, after, actual)
+    _one_after_the_other(wanted, actual, after)
     actions = []
     for item in wanted:
         id = _id(item.node, item.name)
@@ -60,11 +62,21 @@ def plan(
         if item.spec.is_job:
             if reasons[id]:
                 actions.append(
-                    Action(id, "run", item.node, item.name, reasons[id], after[id], item, found)
+                    Action(
+                        id,
+                        "run",
+                        item.node,
+                        item.name,
+                        reasons[id],
+                        frozenset(after[id]),
+                        item,
+                        found,
+                    )
                 )
             continue
         verb, why = _container(item, found)
-        actions.append(Action(id, verb, item.node, item.name, why, after[id], item, found))
+        follows = frozenset(after[id])
+        actions.append(Action(id, verb, item.node, item.name, why, follows, item, found))
     known = {_id(item.node, item.name) for item in wanted}
     for node, state in actual.items():
         for name, found in state.containers.items():
@@ -80,15 +92,31 @@ def _id(node: str, name: str) -> str:
     return f"{node}/{name}"
 
 
-def _after(item: Rendered, places: Mapping[str, list[str]]) -> frozenset[str]:
+def _after(item: Rendered, places: Mapping[str, list[str]]) -> set[str]:
     ids: set[str] = set()
     for name in item.spec.after:
-        if name not in places:
+        if name in places:
+            ids.update(places[name])
+        elif not any(name in service.containers for service in catalogue().values()):
             raise DeployError(
-                f"{item.service}: {item.name} comes after {name}, which nobody deploys"
+                f"{item.service}: {item.name} comes after {name}, which no service has"
             )
-        ids.update(places[name])
-    return frozenset(ids)
+    return ids
+
+
+def _one_after_the_other(
+    wanted: Sequence[Rendered], actual: Mapping[str, NodeState], after: dict[str, set[str]]
+) -> None:
+    """What is replaced on several nodes goes on: each waits until the one before answers."""
+    last: dict[str, str] = {}
+    for item in wanted:
+        found = actual[item.node].containers.get(item.name)
+        if item.spec.is_job or _container(item, found)[0] != "replace":
+            continue
+        id = _id(item.node, item.name)
+        if item.name in last:
+            after[id].add(last[item.name])
+        last[item.name] = id
 
 
 def _container(item: Rendered, found: Actual | None) -> tuple[Verb, str]:
@@ -101,30 +129,50 @@ def _container(item: Rendered, found: Actual | None) -> tuple[Verb, str]:
     return "check", "untouched: does it answer?"
 
 
-def _reason(item: Rendered, state: NodeState) -> str:
+def _reason(item: Rendered, wanted: Sequence[Rendered], actual: Mapping[str, NodeState]) -> str:
     """Why a job has to run; empty if it was done."""
+    state = actual[item.node]
     found = state.containers.get(item.name)
-    if found is None:
-        return "it did not run yet"
     volume = item.spec.creates_volume
-    if volume and volume not in state.volumes:
-        return f"the volume {volume} is gone"
-    if found.exit_code != 0:
+    if volume:
+        if _in_use(item, wanted, actual):
+            return ""
+        if found and volume not in state.volumes:
+            return f"the volume {volume} is gone"
+        # Data that is there stays, whatever image would make it today.
+        if found and found.exit_code == 0:
+            return ""
+    elif any(item.hash in one.hashes(item.name) for one in actual.values()):
+        return ""
+    if not any(one.hashes(item.name) for one in actual.values()) and found is None:
+        return "it did not run yet"
+    if found and found.exit_code != 0:
         return "it did not finish"
-    # Data that is there stays, whatever image would make it today.
-    if found.hash != item.hash and not volume:
-        return "its image or configuration changed"
-    return ""
+    return "its image or configuration changed" if not volume else "it did not run yet"
+
+
+def _in_use(item: Rendered, wanted: Sequence[Rendered], actual: Mapping[str, NodeState]) -> bool:
+    """Whether what a job would make is there, on some node, with what runs on it."""
+    users = {one.name for one in wanted if item.name in one.spec.after and not one.spec.is_job}
+    return any(
+        item.spec.creates_volume in state.volumes and users & state.containers.keys()
+        for state in actual.values()
+    )
 
 
 def _cascade(
-    wanted: Sequence[Rendered], reasons: dict[str, str], after: Mapping[str, frozenset[str]]
+    wanted: Sequence[Rendered],
+    reasons: dict[str, str],
+    after: Mapping[str, set[str]],
+    actual: Mapping[str, NodeState],
 ) -> None:
     """A job that makes data anew makes every job after it, near or far, run again."""
     fresh = {
         _id(item.node, item.name)
         for item in wanted
-        if item.spec.creates_volume and reasons.get(_id(item.node, item.name))
+        if item.spec.creates_volume
+        and reasons.get(_id(item.node, item.name))
+        and not _in_use(item, wanted, actual)
     }
     grown = True
     while grown:

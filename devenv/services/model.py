@@ -34,19 +34,51 @@ class Ready(_Model):
     """Seconds until the deploy gives up."""
 
 
+class Cluster(_Model):
+    """What it means that a container's instances on several nodes form one cluster.
+
+    The commands are run in a member's container by bash, with the templates' variables.
+    """
+
+    member: str = ""
+    """Succeeds in a member that is in a working cluster. Where it succeeds in none, `bootstrap`
+    is run again; empty for a cluster that comes back by itself."""
+    bootstrap: str = ""
+    """The job that lets stopped members form a cluster again when all of them were lost."""
+    forget: str = ""
+    """Tells a member that another one, `gone`, has lost its data or will not come back. To be
+    told twice, or of one that it never knew, does no harm; how it ends is of no interest."""
+
+
+class Frontend(_Model):
+    """A port on the virtual IP, with the same port of every control node behind it."""
+
+    port: int
+    check: str = ""
+    """A path that answers 2xx or 3xx where the service works; empty to look at the port only."""
+    options: list[str] = Field(default_factory=list)
+    """More of haproxy's keywords for this listener."""
+
+
 class ContainerSpec(_Model):
     """A container of a service, or a one-shot job."""
 
     image: str
     """Kolla's name of the image."""
     roles: list[Role]
-    """Runs on the nodes with one of these roles; a job on the first of them."""
+    """Runs on the nodes with one of these roles; a job on the first of them, unless `each`."""
     job: bool = False
     """Runs once to its end; its container stays as the record that it did."""
     command: str = ""
     """What kolla_start runs. Templates' variables may be used."""
     bootstrap: bool = False
     """Run with KOLLA_BOOTSTRAP set: the image knows what to do. Implies a job."""
+    each: bool = False
+    """A job that runs on every node of its roles, not only on the first."""
+    clustered: bool = False
+    """Only where several nodes have one of its roles."""
+    cluster: Cluster | None = None
+    """How the instances on several nodes belong together, if they do."""
     files: list[ConfigFile] = Field(default_factory=list)
     owner: str = "root"
     """Owner of the config files in the container."""
@@ -67,8 +99,8 @@ class ContainerSpec(_Model):
     schemas: bool = False
     """A job that makes the service's database schemas: they are kept and restored."""
     creates_volume: str = ""
-    """A job that fills this volume: when the volume is gone the job runs again, and so does
-    every job after it."""
+    """A job that fills this volume: when the volume is gone from every node the job runs again,
+    and so does every job after it. A node that lost it while others have it joins those."""
     stop_timeout: int = 10
     """Seconds between SIGTERM and SIGKILL."""
 
@@ -113,6 +145,8 @@ class Service(_Model):
     """The distribution that ``--source`` replaces; empty where it cannot be."""
     database: Database | None = None
     identity: Identity = Field(default_factory=Identity)
+    frontends: dict[str, Frontend] = Field(default_factory=dict)
+    """What of it is reached through the virtual IP, by container."""
     containers: dict[str, ContainerSpec]
 
     folder: Path = Field(default=Path(), exclude=True)

@@ -88,13 +88,25 @@ class Renderer:
         }
         ready = self._text(service, spec.ready.command, variables) if spec.ready else ""
         reference, recipe = self.images[spec.image]
-        facts = spec.model_dump(mode="json", exclude={"after", "ready", "schemas"})
+        # How it is asked, and in which order, is no part of what it is.
+        facts = spec.model_dump(mode="json", exclude={"after", "ready", "schemas", "cluster"})
         # What a bootstrap does depends on the image; its configuration only says where the data is.
         counted = {} if spec.bootstrap else {key: value.decode() for key, value in files.items()}
         total = digest(recipe, facts, environment, counted)
         return Rendered(
             service.name, name, node.name, spec, reference, files, environment, ready, total
         )
+
+    def command(self, service: Service, text: str, node: Node, gone: Node | None = None) -> str:
+        """A command line of `service` as it is run on `node`, about the node `gone` if any."""
+        return self._text(service, text, {**self._shared, "node": node, "gone": gone})
+
+    def nodes_for(self, spec: ContainerSpec) -> tuple[Node, ...]:
+        """Where a container runs: on all nodes with one of its roles, a job on one of them."""
+        nodes = tuple(n for n in self.place.nodes if not n.roles.isdisjoint(spec.roles))
+        if spec.clustered and len(nodes) < 2:
+            return ()
+        return nodes[:1] if spec.is_job and not spec.each else nodes
 
     def _files(
         self, service: Service, spec: ContainerSpec, variables: dict[str, Any]
@@ -140,6 +152,10 @@ class Renderer:
         variables: dict[str, Any] = {
             "nodes": self.place.nodes,
             "control": control,
+            "ha": len(control) > 1,
+            "frontends": {
+                name: front for s in self.services for name, front in s.frontends.items()
+            },
             "vip": vip,
             "region": REGION,
             "password": password,
