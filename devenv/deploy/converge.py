@@ -20,9 +20,9 @@ from devenv.services.render import Rendered
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-#: Steps at a time, and one more a node. Few, so that those on the critical path, which go first,
-#: do not share the processors with those that nobody waits for.
-WORKERS = 6
+#: Steps at a time. Few, so that those on the critical path, which go first, do not share the
+#: processors with those that nobody waits for.
+WORKERS = 8
 #: Seconds that a one-shot job may take.
 JOB_TIMEOUT = 600
 #: Lines of a failed container's log that an error shows.
@@ -78,7 +78,7 @@ class Converge:
             )
             for action in actions
         ]
-        return run_steps(steps, self._events, workers=WORKERS + len(self._connections))
+        return run_steps(steps, self._events, workers=WORKERS)
 
     def _do(self, action: Action) -> None:
         import docker.errors

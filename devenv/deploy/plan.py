@@ -43,9 +43,9 @@ def plan(
     :param again: reasons to run jobs that were done, by id (node/container).
     :raises DeployError: when a container comes after one that nobody deploys.
     """
-    places: dict[str, list[str]] = {}
+    places: dict[str, list[Rendered]] = {}
     for item in wanted:
-        places.setdefault(item.name, []).append(_id(item.node, item.name))
+        places.setdefault(item.name, []).append(item)
     after = {_id(item.node, item.name): _after(item, places) for item in wanted}
     reasons = {
         _id(item.node, item.name): _reason(item, wanted, actual)
@@ -92,11 +92,15 @@ def _id(node: str, name: str) -> str:
     return f"{node}/{name}"
 
 
-def _after(item: Rendered, places: Mapping[str, list[str]]) -> set[str]:
+def _after(item: Rendered, places: Mapping[str, list[Rendered]]) -> set[str]:
+    """What `item` waits for: all members of a cluster, of others the one that is nearest."""
     ids: set[str] = set()
     for name in item.spec.after:
         if name in places:
-            ids.update(places[name])
+            found = places[name]
+            if not (found[0].spec.cluster or found[0].spec.each):
+                found = [one for one in found if one.node == item.node] or found[:1]
+            ids.update(_id(one.node, name) for one in found)
         elif not any(name in service.containers for service in catalogue().values()):
             raise DeployError(
                 f"{item.service}: {item.name} comes after {name}, which no service has"

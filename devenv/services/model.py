@@ -94,7 +94,9 @@ class ContainerSpec(_Model):
     unconfined: bool = False
     """Without the default seccomp and apparmor profiles: for what mounts or makes namespaces."""
     after: list[str] = Field(default_factory=list)
-    """Containers that must answer, and jobs that must be done, before this one starts."""
+    """Containers that must answer, and jobs that must be done, before this one starts. Of one
+    that runs on several nodes all if it forms a cluster, else the one of the same node or the
+    first: the others are behind the virtual IP when they answer."""
     ready: Ready | None = None
     schemas: bool = False
     """A job that makes the service's database schemas: they are kept and restored."""
