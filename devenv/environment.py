@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from devenv.core.events import Events
 from devenv.core.parallel import Timeline
 from devenv.core.redact import Redactor
 from devenv.core.secrets import Secrets
-from devenv.deploy import delivery, limits, records
+from devenv.deploy import delivery, hypervisor, limits, records
 from devenv.deploy.actual import Actual, NodeState, inspect_all
-from devenv.deploy.cluster import Clusters
+from devenv.deploy.cluster import Clusters, stop_all
 from devenv.deploy.converge import Converge
 from devenv.deploy.plan import plan
 from devenv.host import capabilities
@@ -34,7 +34,7 @@ from devenv.images.store import Stores, ensure_node_image
 from devenv.nodes.connection import Connection, File, connected
 from devenv.nodes.keys import key_pair
 from devenv.nodes.node import Node
-from devenv.providers.base import Inventory, Provider
+from devenv.providers.base import Inventory, Provider, leaving, refuse_change
 from devenv.providers.registry import provider_class
 from devenv.services.catalogue import catalogue, cookbook, enabled
 from devenv.services.model import Service
@@ -109,10 +109,13 @@ class Environment:
 
     # -- up ----------------------------------------------------------------------------
 
-    def up(self, wanted: LoadedTopology, sources: Mapping[str, Path]) -> Outcome:
+    def up(
+        self, wanted: LoadedTopology, sources: Mapping[str, Path], *, force: bool = False
+    ) -> Outcome:
         """Make what is missing, change what differs, touch nothing else.
 
         :param sources: checkouts that replace a service's stock code, by service name.
+        :param force: take nodes away that the topology lost, also with guests on them.
         :raises DevenvError: when the environment has another topology; and what each part raises.
         """
         services = enabled(wanted)
@@ -120,13 +123,20 @@ class Environment:
         images = delivery.choose(services, recipes, sources)
         with self.locked():
             try:
-                self._same_topology(wanted)
+                existing = self.provider.nodes()
+                self._same_topology(existing, wanted)
                 limits.check(wanted)
+                refuse_change(existing, wanted)
                 raise_for(probe() for probe in self.provider.check(wanted))
             except DevenvError:
                 self._leave_no_trace()
                 raise
+            going = leaving(existing, wanted)
+            if existing and going and not force:
+                self._refuse_guests(existing, going)
             store = self.stores.ensure(recipes)
+            if existing and going:
+                self._retire(wanted, services, existing, going, images)
             inventory = self.provider.create(wanted, store.volume)
             with connected(inventory.nodes, self._sockets) as connections:
                 secrets = self._secrets(connections, inventory, wanted.text)
@@ -190,14 +200,52 @@ class Environment:
         if not (self.state / "id_ed25519").exists():
             shutil.rmtree(self.state, ignore_errors=True)
 
-    def _same_topology(self, wanted: LoadedTopology) -> None:
-        existing = self.provider.nodes()
+    def _same_topology(self, existing: Inventory | None, wanted: LoadedTopology) -> None:
         if existing and existing.source != wanted.source:
             raise InputError(
                 f"environment {self.name!r} exists with the topology {existing.source!r}, "
                 f"not {wanted.source!r}",
                 remedy=f"choose another --name, or: devenv --name {self.name} down",
             )
+
+    def _refuse_guests(self, existing: Inventory, going: tuple[Node, ...]) -> None:
+        """Refuse to lose guests with their nodes; the first guest can be made on another."""
+        stay = set(existing.with_role("compute")) - set(going)
+        with connected(going, self._sockets, 5, lenient=True) as connections:
+            found = {name: hypervisor.guests(c) for name, c in connections.items()}
+        for name, guests in found.items():
+            others = [guest for guest in guests if guest != "guest" or not stay]
+            if others:
+                raise InputError(
+                    f"the topology has no node {name} any more, and guests run there: "
+                    f"{', '.join(others)}",
+                    remedy="delete them, or lose them with the node: devenv up --force",
+                )
+
+    def _retire(
+        self,
+        wanted: LoadedTopology,
+        services: list[Service],
+        existing: Inventory,
+        going: tuple[Node, ...],
+        images: Mapping[str, delivery.Image],
+    ) -> None:
+        """Have the nodes in `going` leave their clusters, while they are still there.
+
+        Killed in between, it is done again: the nodes go only after it.
+        """
+        staying = tuple(node for node in existing.nodes if node not in going)
+        with connected(existing.nodes, self._sockets, 15, lenient=True) as connections:
+            secrets = self._secrets(connections, existing, "")
+            place = replace(existing, nodes=staying)
+            renderer = self._renderer(wanted, services, place, secrets, images)
+            states = inspect_all(connections, self.name)
+            for node in going:
+                if node.name in connections:
+                    why = "the topology lost it"
+                    with self.events.step(node.name, node=node.name, type="stop", why=why):
+                        stop_all(connections[node.name], states[node.name])
+            Clusters(renderer, connections, self.events).forget(going, states)
 
     def _renderer(
         self,
@@ -223,7 +271,11 @@ class Environment:
     ) -> Secrets:
         """The master secret from here, else from a node, else new; then kept in both places."""
         path = self.state / "secret"
-        control = [connections[node.name] for node in inventory.with_role("control")]
+        control = [
+            connections[node.name]
+            for node in inventory.with_role("control")
+            if node.name in connections
+        ]
         held = {c.node.name: c.read(_SECRET_FILE) for c in control}
         master = path.read_text().strip() if path.exists() else ""
         kept = next((value.decode().strip() for value in held.values() if value), "")

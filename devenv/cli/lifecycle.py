@@ -24,9 +24,19 @@ from devenv.cli.session import changing, interruptible, say, wanted
     metavar="SERVICE=PATH",
     help="Run SERVICE from the checkout in PATH. May be given several times.",
 )
+@option(
+    "--force",
+    is_flag=True,
+    help="Take away nodes that the topology lost, also with guests on them.",
+)
 @common(output=True)
 @click.pass_obj
-def up(settings: Settings, topology: str | None, sources: tuple[tuple[str, Path], ...]) -> None:
+def up(
+    settings: Settings,
+    topology: str | None,
+    sources: tuple[tuple[str, Path], ...],
+    force: bool,
+) -> None:
     """Bring an environment up, or bring it up to date.
 
     Makes what is missing, changes what differs, touches nothing else. After an error, or when
@@ -50,7 +60,7 @@ def up(settings: Settings, topology: str | None, sources: tuple[tuple[str, Path]
         interruptible(f"`{next_time}` goes on from here"),
         changing(settings, loaded.topology.provider) as environment,
     ):
-        outcome = environment.up(loaded, folders)
+        outcome = environment.up(loaded, folders, force=force)
     seconds = time.monotonic() - begin
     status, changed = outcome.status, outcome.changed
     if settings.as_json:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Steps at a time. Few, so that those on the critical path, which go first, do not share the
 #: processors with those that nobody waits for.
-WORKERS = 8
+WORKERS = 4
 #: Seconds that a one-shot job may take.
 JOB_TIMEOUT = 600
 #: Lines of a failed container's log that an error shows.

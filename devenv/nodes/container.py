@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,20 @@ from devenv.host.capabilities import Privileges
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
+
+
+#: Given at create time because a restart drops others. Each is the network namespace's own, so
+#: containers on the node's network have it too. Times are as of the kernel's ip-sysctl.rst.
+_SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    # A peer that was switched off sends no reset. Connections to it that ask for keepalive end
+    # after 5 + 3 * 2 s instead of two hours,
+    "net.ipv4.tcp_keepalive_time": "5",
+    "net.ipv4.tcp_keepalive_intvl": "2",
+    "net.ipv4.tcp_keepalive_probes": "3",
+    # and those with something to send after 13 s instead of 15 minutes.
+    "net.ipv4.tcp_retries2": "5",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,7 @@ class SystemContainer:
     :param public_key: the OpenSSH public key that may log in as root.
     :param volume: named volume for the inner engine's data.
     :param memory: limit in bytes, None for no limit.
-    :param hosts: names for /etc/hosts; given at create time because a restart drops others.
+    :param hosts: addresses by name for /etc/hosts. A restart brings these back and drops others.
     """
 
     name: str
@@ -54,7 +69,7 @@ def create(client: DockerClient, wanted: SystemContainer) -> Container:
         "tmpfs": {"/run": "", "/tmp": "exec"},  # noqa: S108 - inside the node
         "init": True,
         "extra_hosts": dict(wanted.hosts),
-        "sysctls": {"net.ipv4.ip_forward": "1"},
+        "sysctls": dict(_SYSCTLS),
     }
     if wanted.memory:
         options["mem_limit"] = wanted.memory
@@ -118,6 +133,58 @@ def authorize(container: Container, public_key: str) -> None:
     script = 'grep -qsxF "$KEY" "$FILE" || printf "%s\\n" "$KEY" >> "$FILE"'
     environment = {"KEY": public_key, "FILE": "/root/.ssh/authorized_keys"}
     container.exec_run(["sh", "-c", script], environment=environment)
+
+
+def ensure_hosts(container: Container, hosts: Mapping[str, str], network: IPv4Network) -> None:
+    """Have /etc/hosts of a container that runs say `hosts`, and of `network` nothing else.
+
+    In place: the engine mounts the file, so that it cannot be replaced.
+
+    :raises NodeError: when it could not be read or written.
+    """
+    before = _run(container, ["cat", "/etc/hosts"])
+    after = with_hosts(before, hosts, network)
+    if after != before:
+        write = ["sh", "-c", 'printf %s "$HOSTS" > /etc/hosts']
+        _run(container, write, {"HOSTS": after})
+
+
+def with_hosts(text: str, hosts: Mapping[str, str], network: IPv4Network) -> str:
+    """`text` of /etc/hosts without lines on `network` or on a name in `hosts`, and then `hosts`.
+
+    So each name has one address, also the node's own, for which the engine writes one a network.
+    """
+    kept = []
+    for line in text.splitlines():
+        address, *names = line.partition("#")[0].split() or [""]
+        try:
+            ours = IPv4Address(address) in network
+        except ValueError:
+            ours = False
+        if not ours and hosts.keys().isdisjoint(names):
+            kept.append(line)
+    return "".join(f"{line}\n" for line in [*kept, *(f"{hosts[name]}\t{name}" for name in hosts)])
+
+
+def _run(
+    container: Container, command: list[str], environment: Mapping[str, str] | None = None
+) -> str:
+    from docker.errors import APIError
+
+    try:
+        code, out = container.exec_run(command, environment=dict(environment or {}))
+    except APIError as error:
+        container.reload()
+        if container.status != "running":
+            raise dead(container) from error
+        raise
+    if code != 0:
+        raise NodeError(
+            f"`{' '.join(command)}` failed with code {code}",
+            node=container.labels.get("devenv.node", container.name),
+            detail=out.decode(errors="replace"),
+        )
+    return str(out.decode(errors="replace"))
 
 
 def dead(container: Container) -> NodeError:

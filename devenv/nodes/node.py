@@ -60,6 +60,7 @@ class Node:
 
     :param address: on the API network, an IPv4 address.
     :param docker_socket: path of the engine's socket on the node.
+    :param own_disk: whether its disk is its own: filling it hurts nobody else.
     """
 
     name: str
@@ -68,3 +69,4 @@ class Node:
     external: ExternalLink
     ssh: SshTarget
     docker_socket: str = "/var/run/docker.sock"
+    own_disk: bool = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import getpass
 import json
@@ -25,8 +24,8 @@ from devenv.nodes import container as system_container
 from devenv.nodes.container import Attachment, SystemContainer
 from devenv.nodes.keys import key_pair
 from devenv.nodes.node import ExternalLink, Node, SshTarget
-from devenv.providers import local_facts, subnets
-from devenv.providers.base import Inventory, PowerAction, Provider
+from devenv.providers import local_facts, local_power, subnets
+from devenv.providers.base import Inventory, PowerAction, Provider, refuse_change
 from devenv.topology.load import LoadedTopology
 from devenv.topology.models import NodeSpec
 
@@ -34,19 +33,11 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
     from docker.models.networks import Network
+    from docker.models.volumes import Volume
 
 #: What images, volumes and guests of a first environment take on disk, bytes.
 DISK_NEEDED = 10 * 2**30
-VIP_ADDRESS = 10
 API, EXTERNAL = "api", "external"
-#: The container's method behind each power action, and the status that says it was done before.
-_POWER: dict[PowerAction, tuple[str, str]] = {
-    "on": ("start", "running"),
-    "off": ("kill", "exited"),
-    "reset": ("restart", ""),
-    "pause": ("pause", "paused"),
-    "resume": ("unpause", "running"),
-}
 
 
 class LocalProvider(Provider):
@@ -111,7 +102,8 @@ class LocalProvider(Provider):
         """From the labels on networks and containers."""
         client = connect()
         networks = self._networks(client)
-        containers = self._containers(client)
+        # One that was never started is no node yet: a kill came first, it may lack a network.
+        containers = [each for each in self._containers(client) if each.status != "created"]
         if API not in networks or EXTERNAL not in networks or not containers:
             return None
         api, external = (local_facts.subnet(networks[kind]) for kind in (API, EXTERNAL))
@@ -121,12 +113,19 @@ class LocalProvider(Provider):
             self._node(container, networks, external, private) for container in containers
         )
         control = [node for node in nodes if "control" in node.roles]
-        vip = api.network_address + VIP_ADDRESS
-        if len(control) == 1:
+        label = networks[API].attrs["Labels"].get(local_facts.VIP)
+        vip = IPv4Address(label or api.network_address + local_facts.VIP_OFFSET)
+        if control and not label:
             vip = IPv4Address(control[0].address)
-        source = str(containers[0].labels.get(labels.TOPOLOGY, ""))
         return Inventory(
-            self._environment, source, nodes, api, external, vip, external.network_address + 1
+            environment=self._environment,
+            source=str(containers[0].labels.get(labels.TOPOLOGY, "")),
+            nodes=nodes,
+            api=api,
+            external=external,
+            vip=vip,
+            gateway=external.network_address + 1,
+            virtual=bool(label),
         )
 
     def _node(
@@ -145,6 +144,7 @@ class LocalProvider(Provider):
             address=address,
             external=ExternalLink("eth1", f"{outside}/{external.prefixlen}"),
             ssh=SshTarget(address, private, self._state / "known_hosts"),
+            own_disk=False,
         )
 
     def _reclaim(self, containers: list[Container], api: str) -> None:
@@ -164,7 +164,10 @@ class LocalProvider(Provider):
         found = client.containers.list(
             all=True, filters={"label": [self._label, labels.NODE]}, ignore_removed=True
         )
-        return sorted(found, key=lambda container: int(container.labels.get("devenv.order", 0)))
+        return sorted(found, key=lambda each: (local_facts.order(each), str(each.name)))
+
+    def _volumes(self, client: DockerClient) -> list[Volume]:
+        return list(client.volumes.list(filters={"label": [self._label, labels.NODE]}))
 
     def _networks(self, client: DockerClient) -> dict[str, Network]:
         found = client.networks.list(filters={"label": self._label})
@@ -175,16 +178,15 @@ class LocalProvider(Provider):
     def create(self, wanted: LoadedTopology, store: str) -> Inventory:
         """Networks, then volumes cloned from `store` and containers, all nodes at the same time."""
         client = connect()
+        self._refuse(client, wanted)
         ensure_node_image(client, self._events)
         networks = self._ensure_networks(client, wanted)
-        api, external = (local_facts.subnet(networks[kind]) for kind in (API, EXTERNAL))
         specs = wanted.topology.node_specs()
+        self._remove_lost(client, {spec.name for spec in specs})
         present = {str(node.labels[labels.NODE]): node for node in self._containers(client)}
-        local_facts.refuse_losses(specs, present)
-        for name in present.keys() - {spec.name for spec in specs}:
-            with self._events.step(name, node=name, type="node", why="the topology lost it"):
-                self._remove_node(client, present.pop(name))
-        offsets = local_facts.offsets(specs, present, api, str(networks[API].name))
+        api, external = (local_facts.subnet(networks[kind]) for kind in (API, EXTERNAL))
+        offsets = local_facts.offsets(specs, present, networks[API], networks[EXTERNAL])
+        orders = local_facts.orders(specs, present)
         hosts = {spec.name: str(api.network_address + offsets[spec.name]) for spec in specs}
         attachments = {
             spec.name: [
@@ -199,7 +201,7 @@ class LocalProvider(Provider):
         # Before the threads, of which each would make a pair of its own.
         _, public = key_pair(self._state)
 
-        def ensure(order: int, spec: NodeSpec) -> tuple[str, str]:
+        def ensure(spec: NodeSpec) -> tuple[str, str]:
             own = connect(timeout=600)
             container = present.get(spec.name)
             if container is not None and container.status == "created":
@@ -214,7 +216,13 @@ class LocalProvider(Provider):
             if container is None:
                 with self._events.step(spec.name, node=spec.name, type="node", why=why):
                     container = self._create_node(
-                        own, wanted, spec, order, store, attachments[spec.name], hosts
+                        own,
+                        wanted,
+                        spec,
+                        orders[spec.name],
+                        store,
+                        attachments[spec.name],
+                        hosts,
                     )
             else:
                 container = own.containers.get(container.id)
@@ -225,15 +233,42 @@ class LocalProvider(Provider):
                         container.unpause() if container.status == "paused" else container.start()
                 # The state folder may be another than when the node was made.
                 system_container.authorize(container, public)
+            # Nodes may have come and gone since it was made, with the names of that day.
+            system_container.ensure_hosts(container, hosts, api)
             return hosts[spec.name], system_container.host_key(container)
 
         with ThreadPoolExecutor(max_workers=max(len(specs), 1)) as pool:
-            keys = dict(pool.map(ensure, range(len(specs)), specs))
+            keys = dict(pool.map(ensure, specs))
         system_container.write_known_hosts(self._state / "known_hosts", keys)
         inventory = self.nodes()
         if inventory is None:
             raise HostError("the nodes vanished while they were made")
         return inventory
+
+    def _refuse(self, client: DockerClient, wanted: LoadedTopology) -> None:
+        """All that can be wrong with `wanted` here, while nothing is changed.
+
+        :raises InputError: in words.
+        """
+        inventory, api = self.nodes(), self._networks(client).get(API)
+        refuse_change(inventory, wanted)
+        local_facts.refuse_crowd(wanted)
+        if inventory is None:
+            local_facts.refuse_leftovers(wanted, self._environment, api, self._volumes(client))
+        elif inventory.virtual and api is not None:
+            nodes = {str(node.labels[labels.NODE]): node for node in self._containers(client)}
+            local_facts.refuse_held_vip(inventory.vip, client.networks.get(str(api.id)), nodes)
+
+    def _remove_lost(self, client: DockerClient, names: set[str]) -> None:
+        """Remove nodes that are not in `names`, and what a kill in here left of such."""
+        containers = {str(node.labels[labels.NODE]): node for node in self._containers(client)}
+        volumes = {local_facts.node_of(volume): volume for volume in self._volumes(client)}
+        for name in sorted((containers.keys() | volumes.keys()) - names):
+            with self._events.step(name, node=name, type="node", why="the topology lost it"):
+                if name in containers:
+                    containers[name].remove(force=True)
+                if name in volumes:
+                    volumes[name].remove(force=True)
 
     def _create_node(
         self,
@@ -263,7 +298,7 @@ class LocalProvider(Provider):
                         labels.NODE: spec.name,
                         labels.ROLES: json.dumps(sorted(spec.roles)),
                         labels.TOPOLOGY: wanted.source,
-                        "devenv.order": str(order),
+                        local_facts.ORDER: str(order),
                     }
                 ),
                 attachments=attachments,
@@ -283,57 +318,39 @@ class LocalProvider(Provider):
         }
 
     def _ensure_networks(self, client: DockerClient, wanted: LoadedTopology) -> dict[str, Network]:
-        present = self._networks(client)
-        networks = wanted.topology.networks
+        present, networks = self._networks(client), wanted.topology.networks
         for kind, cidr, second in (
             (API, networks.api.cidr, 30),
             (EXTERNAL, networks.external.cidr, 31),
         ):
-            if kind in present:
-                continue
-            self._ensure_network(client, kind, cidr, second)
+
+            def labelled(subnet: IPv4Network, kind: str = kind) -> dict[str, str]:
+                vip = local_facts.virtual_ip(wanted, subnet) if kind == API else ""
+                return self._labels({labels.KIND: kind, **({local_facts.VIP: vip} if vip else {})})
+
+            if kind not in present:
+                name = f"devenv-{self._environment}-{kind}"
+                free = subnets.private(second)
+                subnets.make(client, name, cidr, free, f"networks.{kind}.cidr", labelled)
         return self._networks(client)
-
-    def _ensure_network(
-        self, client: DockerClient, kind: str, cidr: IPv4Network | str, second: int
-    ) -> None:
-        from docker.errors import APIError
-        from docker.types import IPAMConfig, IPAMPool
-
-        used = subnets.taken(client)
-        while True:
-            subnet = subnets.choose(cidr, subnets.private(second), used, f"networks.{kind}.cidr")
-            pool = IPAMPool(subnet=str(subnet), gateway=str(subnet.network_address + 1))
-            try:
-                client.networks.create(
-                    f"devenv-{self._environment}-{kind}",
-                    driver="bridge",
-                    labels=self._labels({labels.KIND: kind}),
-                    ipam=IPAMConfig(pool_configs=[pool]),
-                )
-                return
-            except APIError as error:
-                # Another process took it in between: the next free one does as well.
-                if cidr != "auto" or "overlap" not in str(error):
-                    raise HostError(f"the {kind} network {subnet} was refused: {error}") from error
-                used.append((subnet, "the engine"))
 
     # -- power and the rest ------------------------------------------------------------
 
     def power(self, node: str, action: PowerAction) -> None:
-        """As the switch of a machine: off and reset kill, nothing is shut down."""
-        from docker.errors import APIError
-
+        """Off and reset kill the node's container, whatever it does; pause freezes it."""
         container = self._find(node)
-        verb, done = _POWER[action]
-        if container.status == done:
-            return  # The engine would refuse to do it again.
-        try:
-            getattr(container, verb)(**({"timeout": 0} if action == "reset" else {}))
-        except APIError as error:
-            raise HostError(
-                f"the engine refused to {action} it: {error.explanation}", node=node
-            ) from error
+        if local_power.change(container, node, action):
+            self._tell_hosts(container)
+
+    def _tell_hosts(self, container: Container) -> None:
+        """The others' names as of now: its start brought those of the day it was made."""
+        client = connect()
+        api = self._networks(client)[API]
+        hosts = {
+            str(each.labels[labels.NODE]): local_facts.addresses(each)[str(api.name)]
+            for each in self._containers(client)
+        }
+        system_container.ensure_hosts(container, hosts, local_facts.subnet(api))
 
     def _find(self, node: str) -> Container:
         for container in self._containers(connect()):
@@ -367,12 +384,6 @@ class LocalProvider(Provider):
             network.remove()
             removed.append(f"network {network.name}")
         return removed
-
-    def _remove_node(self, client: DockerClient, container: Container) -> None:
-        name = str(container.name)
-        container.remove(force=True)
-        with contextlib.suppress(Exception):
-            client.volumes.get(name).remove(force=True)
 
     def collect_garbage(self) -> list[str]:
         """Networks and volumes of an environment that has no node container left."""

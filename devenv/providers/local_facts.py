@@ -1,52 +1,153 @@
-"""What the local provider reads off containers and networks, and decides from it."""
+"""What the local provider reads off containers, networks and volumes, and decides from it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from devenv.core import labels
 from devenv.core.errors import InputError
 from devenv.host import resources
+from devenv.topology.load import LoadedTopology
 from devenv.topology.models import NodeSpec
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.networks import Network
+    from docker.models.volumes import Volume
 
-#: Node addresses start here in both networks; below are gateway (.1) and virtual IP (.10).
-FIRST_ADDRESS = 11
+#: On the API network: its virtual IP, where it was made for several control nodes.
+VIP = labels.PREFIX + "vip"
+#: On node containers: a number that grows with the node's place in the topology.
+ORDER = labels.PREFIX + "order"
+#: What is between the numbers of two nodes, so that others find room there later.
+_GAP = 2**32
+
+#: The virtual IP that is picked, and the places of nodes, which avoid it: in both networks from
+#: .11, and from .2 where a network is small. From .100 on there are floating IPs.
+VIP_OFFSET = 10
+_PLACES = (*range(11, 100), *range(2, 11))
 
 
-def refuse_losses(specs: tuple[NodeSpec, ...], present: dict[str, Container]) -> None:
-    """Refuse to remove a node that has the cloud's data, or that would only be renamed."""
-    for name in present.keys() - {spec.name for spec in specs}:
-        if "control" in json.loads(present[name].labels[labels.ROLES]):
+def virtual_ip(wanted: LoadedTopology, api: IPv4Network) -> str:
+    """The virtual IP that a network made for `wanted` has; empty where it needs none."""
+    if len(wanted.topology.control_specs()) < 2:
+        return ""
+    vip = wanted.topology.networks.api.vip
+    return str(vip if isinstance(vip, IPv4Address) else api.network_address + VIP_OFFSET)
+
+
+def refuse_leftovers(
+    wanted: LoadedTopology, environment: str, api: Network | None, volumes: Iterable[Volume]
+) -> None:
+    """Refuse to make nodes where another topology's are gone, but not what they had.
+
+    :param api: the API network, if it is there.
+    """
+    names = {spec.name for spec in wanted.topology.node_specs()}
+    left = [
+        f"the volume of the node {name!r}" for v in volumes if (name := node_of(v)) not in names
+    ]
+    if api is not None:
+        cidr, vip = wanted.topology.networks.api.cidr, wanted.topology.networks.api.vip
+        has, would = api.attrs["Labels"].get(VIP, ""), virtual_ip(wanted, subnet(api))
+        if isinstance(cidr, IPv4Network) and cidr != subnet(api):
+            left.append(f"the network {subnet(api)}")
+        elif bool(has) != bool(would) or (isinstance(vip, IPv4Address) and has != would):
+            left.append(f"a network with {has or 'no address'} as its virtual IP")
+    if left:
+        raise InputError(
+            f"environment {environment!r} has no nodes, but what another topology left: "
+            + ", ".join(left),
+            remedy=f"give the topology back that it had, or devenv --name {environment} down",
+        )
+
+
+def refuse_held_vip(vip: IPv4Address, network: Network, nodes: Mapping[str, Container]) -> None:
+    """Refuse a virtual IP that a container of ours or of somebody else has.
+
+    :param network: as the engine shows one alone; in a list it does not say what is on it.
+    """
+    attached = (network.attrs.get("Containers") or {}).values()
+    holders = {str(each["IPv4Address"]).partition("/")[0]: str(each["Name"]) for each in attached}
+    for name, container in nodes.items():
+        holders[addresses(container)[str(network.name)]] = f"the node {name!r}"
+    if str(vip) in holders:
+        raise InputError(
+            f"the virtual IP {vip} is the address of {holders[str(vip)]}",
+            remedy=f"take that off the network {network.name}",
+        )
+
+
+def refuse_crowd(wanted: LoadedTopology) -> None:
+    """Refuse more nodes than have a place in both networks; those that are picked have 256."""
+    networks, nodes = wanted.topology.networks, len(wanted.topology.node_specs())
+    for kind, cidr in (("api", networks.api.cidr), ("external", networks.external.cidr)):
+        size = cidr.num_addresses if isinstance(cidr, IPv4Network) else 256
+        room = len(_places(size)) - 1
+        if nodes > room:
             raise InputError(
-                f"the topology has no node {name!r} any more, and it has the databases",
-                remedy="give it back, or take the environment down",
+                f"{wanted.where('networks', kind, 'cidr')}: the {kind} network has places for "
+                f"{room} local nodes; the topology has {nodes}",
+                remedy="a larger network, or fewer nodes",
             )
-        if name in {spec.set_name for spec in specs}:
-            raise InputError(
-                f"the node {name!r} would be removed: a set of more than one numbers its nodes",
-                remedy=f"add a node set with another name instead of more of {name!r}",
-            )
+
+
+def _places(size: int) -> list[int]:
+    """The places of nodes, and of the virtual IP, in networks of `size` addresses."""
+    return [place for place in _PLACES if place < size - 1]
 
 
 def offsets(
     specs: tuple[NodeSpec, ...],
-    present: dict[str, Container],
-    api: IPv4Network,
-    network: str,
+    present: Mapping[str, Container],
+    api: Network,
+    external: Network,
 ) -> dict[str, int]:
-    """Each node's place in the networks: kept where it has one, else the first free."""
-    kept = {
-        name: int(IPv4Address(addresses(container)[network])) - int(api.network_address)
+    """Each node's place in the networks: kept, else the one it had, else the first free.
+
+    What it had is told by the /etc/hosts that nodes made after it were given.
+    """
+    free = _places(min(subnet(network).num_addresses for network in (api, external)))
+    first = subnet(api).network_address
+    taken = {
+        name: int(IPv4Address(addresses(container)[str(api.name)])) - int(first)
         for name, container in present.items()
     }
-    free = (offset for offset in range(FIRST_ADDRESS, 100) if offset not in kept.values())
-    return {spec.name: kept.get(spec.name) or next(free) for spec in specs}
+    vip = api.attrs["Labels"].get(VIP)
+    taken[""] = int(IPv4Address(vip)) - int(first) if vip else VIP_OFFSET
+    had: dict[str, int] = {}
+    for container in sorted(present.values(), key=lambda node: node.labels.get(labels.CREATED, "")):
+        for entry in container.attrs["HostConfig"].get("ExtraHosts") or []:
+            name, _, address = entry.partition(":")
+            had[name] = int(IPv4Address(address)) - int(first)
+    missing = [spec.name for spec in specs if spec.name not in taken]
+    # First who comes back, then who is new.
+    for name in sorted(missing, key=lambda name: name not in had):
+        places = chain([had[name]] if name in had else [], free)
+        taken[name] = next(place for place in places if place not in taken.values())
+    return {spec.name: taken[spec.name] for spec in specs}
+
+
+def orders(specs: tuple[NodeSpec, ...], present: Mapping[str, Container]) -> dict[str, int]:
+    """Each node's number: kept where it has one; that of a new node is between its neighbours'."""
+    kept = {name: order(container) for name, container in present.items()}
+    found: dict[str, int] = {}
+    last = 0
+    for index, spec in enumerate(specs):
+        if spec.name not in kept:
+            later = (kept[other.name] for other in specs[index:] if other.name in kept)
+            kept[spec.name] = (last + next(later, last + 2 * _GAP)) // 2
+        last = found[spec.name] = kept[spec.name]
+    return found
+
+
+def order(container: Container) -> int:
+    """The number of a node's place in the topology."""
+    return int(container.labels.get(ORDER, 0))
 
 
 def difference(container: Container, spec: NodeSpec) -> str:
@@ -58,6 +159,11 @@ def difference(container: Container, spec: NodeSpec) -> str:
     if memory != spec.memory:
         return f"its memory was {resources.gib(memory)}"
     return ""
+
+
+def node_of(volume: Volume) -> str:
+    """The node that a volume of ours is a part of."""
+    return str(volume.attrs["Labels"][labels.NODE])
 
 
 def subnet(network: Network) -> IPv4Network:

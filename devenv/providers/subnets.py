@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
@@ -72,3 +72,40 @@ def choose(
 def private(second: int) -> Iterator[IPv4Network]:
     """The /24 networks of 172.`second`.0.0/16."""
     return IPv4Network(f"172.{second}.0.0/16").subnets(new_prefix=24)
+
+
+def make(
+    client: DockerClient,
+    name: str,
+    wanted: IPv4Network | str,
+    candidates: Iterable[IPv4Network],
+    key: str,
+    labels: Callable[[IPv4Network], dict[str, str]],
+) -> None:
+    """Make a bridge network on a free subnet, this machine at its first address.
+
+    :param labels: the network's labels, by the subnet that was chosen.
+    :raises InputError: when `wanted` is taken.
+    :raises HostError: when the engine refuses.
+    """
+    from docker.errors import APIError
+    from docker.types import IPAMConfig, IPAMPool
+
+    used = taken(client)
+    candidates = list(candidates)
+    while True:
+        subnet = choose(wanted, candidates, used, key)
+        pool = IPAMPool(subnet=str(subnet), gateway=str(subnet.network_address + 1))
+        try:
+            client.networks.create(
+                name,
+                driver="bridge",
+                labels=labels(subnet),
+                ipam=IPAMConfig(pool_configs=[pool]),
+            )
+            return
+        except APIError as error:
+            # Another process took it in between: the next free one does as well.
+            if wanted != "auto" or "overlap" not in str(error):
+                raise HostError(f"{key}: the network {subnet} was refused: {error}") from error
+            used.append((subnet, "the engine"))

@@ -18,7 +18,7 @@ class Operation:
 
     :param client: which one, such as ``rows``.
     :param kind: what it did: ``write``, ``read``, ``token``, ``list``, ``boot``, ``delete``,
-        ``publish``, ``consume``, ``ping``, ``tcp``.
+        ``publish``, ``consume``, ``ping``, ``tcp``, ``stream``.
     :param value: what was written or asked for.
     :param result: what came back, of an ``ok``.
     :param outcome: ``failed`` surely had no effect; ``info``: it may have had one, now or later.

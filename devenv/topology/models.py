@@ -91,8 +91,9 @@ class ApiNetwork(_Model):
     cidr: CidrOrAuto = "auto"
     """A private IPv4 network of at least a /28, or auto: the provider picks a free one."""
     vip: Vip = "auto"
-    """The virtual IP in front of the APIs and the database: an address of this network; auto,
-    which picks one when there is more than one control node; or null for none."""
+    """The virtual IP in front of the APIs and the database: an address of this network, with its
+    cidr; auto, which picks one when there is more than one control node; or null for none, with
+    one control node at most. An environment keeps the one that it was made with."""
 
 
 class ExternalNetwork(_Model):
@@ -137,13 +138,21 @@ class Networks(_Model):
             if given[first].overlaps(given[second])
         ]
         vip, api = self.api.vip, self.api.cidr
-        if isinstance(vip, IPv4Address) and isinstance(api, IPv4Network):
-            if vip not in api:
-                problems.append(Problem(("api", "vip"), f"{vip} is outside the network {api}"))
-            elif vip in (api.network_address, api.broadcast_address):
-                problems.append(Problem(("api", "vip"), f"{vip} is no host address in {api}"))
+        if isinstance(vip, IPv4Address) and (text := _vip_problem(vip, api)):
+            problems.append(Problem(("api", "vip"), text))
         _reject(problems)
         return self
+
+
+def _vip_problem(vip: IPv4Address, api: IPv4Network | Literal["auto"]) -> str:
+    """Why an address cannot be the virtual IP; empty if it can."""
+    if not isinstance(api, IPv4Network):
+        return f"{vip} goes with the cidr of its network, not with one that the provider picks"
+    if vip not in api:
+        return f"{vip} is outside the network {api}"
+    if vip in (api.network_address, api.broadcast_address):
+        return f"{vip} is no host address in {api}"
+    return f"{vip} is the gateway of {api}" if vip == api.network_address + 1 else ""
 
 
 class ServiceChoice(_Model):
@@ -257,8 +266,19 @@ class Topology(_Model):
         if isinstance(api, IPv4Network) and len(specs) > (room := api.num_addresses - 4):
             text = f"{api} has room for {room} nodes; the topology has {len(specs)}"
             problems.append(Problem(("networks", "api", "cidr"), text))
+        vip, controls = self.networks.api.vip, len(self.control_specs())
+        if isinstance(vip, IPv4Address) and controls < 2:
+            text = f"a virtual IP needs several control nodes; the topology has {controls}"
+            problems.append(Problem(("networks", "api", "vip"), text))
+        if vip is None and controls > 1:
+            text = f"without one, nothing is in front of the APIs of {controls} control nodes"
+            problems.append(Problem(("networks", "api", "vip"), text))
         _reject(problems)
         return self
+
+    def control_specs(self) -> tuple[NodeSpec, ...]:
+        """The nodes with the role control, in the order of the file."""
+        return tuple(spec for spec in self.node_specs() if "control" in spec.roles)
 
     def node_specs(self) -> tuple[NodeSpec, ...]:
         """The nodes, in the order of the file."""
@@ -278,7 +298,7 @@ class Topology(_Model):
 
     def warnings(self) -> list[str]:
         """What is allowed, but hardly meant; one sentence each, with the reason."""
-        controls = sum("control" in spec.roles for spec in self.node_specs())
+        controls = len(self.control_specs())
         if controls < 2 or controls % 2:
             return []
         survived = (controls - 1) // 2

@@ -6,7 +6,7 @@ import itertools
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -58,13 +58,14 @@ class Engine:
         self.containers_by_id[container.id] = container
 
     def run_helper(self, script: str) -> int:
-        """A clone between volumes; the store is complete if its name does not say otherwise."""
+        """A clone between volumes, unless it was cloned; a store's name says if it is complete."""
         match = _CLONE.match(script)
         assert match, script
         store, target = match.groups()
         if store not in self.volumes_by_name or "incomplete" in store:
             return NO_MANIFEST
-        self.volumes_by_name[target].cloned_from = store
+        volume = self.volumes_by_name[target]
+        volume.cloned_from = volume.cloned_from or store
         return 0
 
 
@@ -144,10 +145,15 @@ class Networks:
         return [n for n in found if matches(n.attrs["Labels"], filters)]
 
     def get(self, key: str) -> Network:
-        """By id or name."""
+        """By id or name; only here it says what is on it, and of that what runs."""
         for network in self.engine.networks_by_id.values():
             if key in (network.id, network.name):
-                return network
+                on = {
+                    c.id: {"Name": c.name, "IPv4Address": f"{c.endpoints[network.name]}/24"}
+                    for c in self.engine.containers_by_id.values()
+                    if network.name in c.endpoints and c.state in ("running", "paused")
+                }
+                return replace(network, attrs={**network.attrs, "Containers": on})
         raise refused(404, f"network {key} not found")
 
     def create(self, name: str, driver: str, labels: dict[str, str], ipam: Any) -> Network:

@@ -56,6 +56,7 @@ class Volume:
 
     def remove(self, force: bool = False) -> None:
         """Refused while a container has it, with force too."""
+        self.engine.before(f"remove volume {self.name}")
         users = [c.name for c in self.engine.containers_by_id.values() if self.name in c.volumes]
         if users:
             raise refused(409, f"remove {self.name}: volume is in use - {users}")
@@ -108,6 +109,7 @@ class Container:
     starts: int = 0
     code: int = 0
     keys: set[str] = field(default_factory=set)
+    hosts: str = ""
     status: str = "created"
 
     @property
@@ -151,10 +153,19 @@ class Container:
             self.code = self.engine.run_helper(self.script)
             self.state = "exited"
             return
+        self.hosts = self.first_hosts()
         self.keys.add(self.environment.get("DEVENV_AUTHORIZED_KEY", ""))
         for volume in self.volumes:
             found = self.engine.volumes_by_name[volume]
             found.host_key = found.host_key or f"ssh-ed25519 KEY-{next(self.engine.numbers)}"
+
+    def first_hosts(self) -> str:
+        """/etc/hosts after each start: what it was made with, and its own name on each network."""
+        given = [entry.partition(":") for entry in self.host_config.get("ExtraHosts") or []]
+        own = [f"{address}\t{self.labels['devenv.node']}" for address in self.endpoints.values()]
+        lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost", "# by hand"]
+        lines += [f"{address}\t{name}" for name, _, address in given]
+        return "".join(f"{line}\n" for line in [*lines, *own])
 
     def kill(self) -> None:
         """Refused if it does not run."""
@@ -183,8 +194,13 @@ class Container:
     def exec_run(
         self, command: list[str], environment: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """`cat` of the host key, and the script that authorizes a key."""
+        """`cat` of the host key and of /etc/hosts, and the scripts that change files."""
         self._needs("running")
+        if command == ["cat", "/etc/hosts"]:
+            return 0, self.hosts.encode()
+        if command[0] == "sh" and "> /etc/hosts" in command[2]:
+            self.hosts = (environment or {})["HOSTS"]
+            return 0, b""
         if command[0] == "cat":
             return 0, self.engine.volumes_by_name[self.volumes[0]].host_key.encode() + b" root@x\n"
         if command[0] == "sh" and "grep -q" in command[2]:
@@ -202,6 +218,7 @@ class Container:
 
     def remove(self, force: bool = False, v: bool = False) -> None:
         """Refused while it runs, unless forced."""
+        self.engine.before(f"remove {self.name}")
         found = self.engine.find_container(self.id)
         if found.state in ("running", "paused") and not force:
             raise refused(409, f"You cannot remove a running container {self.name}")

@@ -47,3 +47,17 @@ def topology(folder: Path, text: str = THREE) -> LoadedTopology:
 def container_of(engine: Engine, environment: str, node: str) -> Container:
     """The container of a node."""
     return engine.find_container(f"devenv-{environment}-{node}")
+
+
+def names_of(engine: Engine, environment: str, node: str) -> dict[str, str]:
+    """What a node's /etc/hosts says on names of nodes; the first line on a name counts."""
+    lines = container_of(engine, environment, node).hosts.splitlines()
+    pairs = [line.split() for line in lines if not line.startswith("#")]
+    return {name: pair[0] for pair in reversed(pairs) for name in pair[1:] if "local" not in name}
+
+
+def wipe(engine: Engine, environment: str, node: str) -> None:
+    """As `docker rm -f` of a node's container and `docker volume rm` of its volume."""
+    container = container_of(engine, environment, node)
+    container.remove(force=True)
+    engine.volumes_by_name[container.volumes[0]].remove()

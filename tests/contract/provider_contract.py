@@ -1,9 +1,11 @@
 """What every provider has to do, whatever its nodes are made of.
 
-A test module subclasses :class:`ProviderContract` and has three fixtures of module scope:
+A test module subclasses :class:`ProviderContract` and has these fixtures of module scope:
 `provider`, for an environment that does not exist yet and is destroyed at the end; `wanted`, a
-topology with at least one node; `store`, an image store that is complete. Every test makes the
-environment first, which is nothing where it is there: each can run alone and in any order.
+topology with at least one node, that one with the role control; `larger`, the same with more
+nodes, none of them control nodes; `refused`, one that it cannot become; `store`, an image store
+that is complete. Every test makes the environment first, which is nothing where it is there: each
+can run alone and in any order.
 """
 
 from __future__ import annotations
@@ -14,17 +16,25 @@ from typing import get_args
 
 import pytest
 
-from devenv.core.errors import HostError, NodeError, Unsupported
+from devenv.core.errors import InputError, NodeError, Unsupported
 from devenv.nodes.node import Node
-from devenv.providers.base import Inventory, PowerAction, Provider
+from devenv.providers.base import Inventory, PowerAction, Provider, leaving, refuse_change
 from devenv.topology.load import LoadedTopology
 
 
 class ProviderContract:
-    """The suite. :meth:`birth` is how a test looks at a node itself."""
+    """The suite. :meth:`birth` and those after it are how a test looks at a node itself."""
 
     def birth(self, provider: Provider, node: Node) -> str | None:
         """What is another after each boot of the node; None if the node does not answer."""
+        raise NotImplementedError
+
+    def names(self, provider: Provider, node: Node) -> dict[str, str]:
+        """The address of each name that the node knows and that is one of a node."""
+        raise NotImplementedError
+
+    def wipe(self, provider: Provider, node: Node) -> None:
+        """Take the node away, its disk too, and not through the provider."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -61,12 +71,22 @@ class ProviderContract:
             assert str(inventory.vip) == control[0].address
         else:
             assert inventory.vip not in addresses
+        assert inventory.virtual is (inventory.vip not in addresses)
 
     def test_the_key_is_private_and_the_host_keys_are_known(self, inventory: Inventory) -> None:
         for node in inventory.nodes:
             assert stat.S_IMODE(node.ssh.key.stat().st_mode) == 0o600
             hosts = [line.split()[0] for line in node.ssh.known_hosts.read_text().splitlines()]
             assert node.ssh.host in hosts
+
+    def test_every_node_knows_the_others(self, provider: Provider, inventory: Inventory) -> None:
+        self.all_know_all(provider, inventory)
+
+    def all_know_all(self, provider: Provider, inventory: Inventory) -> None:
+        """Every node has one address for each name, and no name of a node that is gone."""
+        expected = {node.name: node.address for node in inventory.nodes}
+        for node in inventory.nodes:
+            assert self.names(provider, node) == expected, node.name
 
     def test_every_node_answers(self, provider: Provider, inventory: Inventory) -> None:
         assert None not in self.births(provider, inventory).values()
@@ -79,6 +99,81 @@ class ProviderContract:
     ) -> None:
         before = self.births(provider, inventory)
         assert provider.create(wanted, store) == inventory
+        assert self.births(provider, inventory) == before
+
+    def test_a_topology_that_gains_nodes_and_loses_them(
+        self,
+        provider: Provider,
+        wanted: LoadedTopology,
+        larger: LoadedTopology,
+        store: str,
+        inventory: Inventory,
+    ) -> None:
+        before = self.births(provider, inventory)
+        made = provider.create(larger, store)
+        assert provider.nodes() == made
+        assert [node.name for node in made.nodes] == [
+            spec.name for spec in larger.topology.node_specs()
+        ]
+        there = {node.name: node for node in made.nodes}
+        assert [there[node.name] for node in inventory.nodes] == list(inventory.nodes)
+        births = self.births(provider, made)
+        assert None not in births.values()
+        assert {name: births[name] for name in before} == before, "others are not touched"
+        self.all_know_all(provider, made)
+        gone = leaving(made, wanted)
+        assert {node.name for node in gone} == there.keys() - before.keys() != set()
+
+        assert provider.create(wanted, store) == inventory
+        assert leaving(inventory, wanted) == ()
+        assert self.births(provider, made) == before | {node.name: None for node in gone}
+        self.all_know_all(provider, inventory)
+
+    def test_a_node_that_joined_is_known_after_a_power_cycle_too(
+        self,
+        provider: Provider,
+        wanted: LoadedTopology,
+        larger: LoadedTopology,
+        store: str,
+        inventory: Inventory,
+    ) -> None:
+        made = provider.create(larger, store)
+        provider.power(inventory.nodes[0].name, "off")
+        provider.power(inventory.nodes[0].name, "on")
+        self.all_know_all(provider, made)
+        provider.power(inventory.nodes[0].name, "reset")
+        self.all_know_all(provider, made)
+        provider.create(wanted, store)
+
+    @pytest.mark.parametrize("place", [0, -1])
+    def test_a_node_that_was_wiped_comes_back(
+        self,
+        provider: Provider,
+        wanted: LoadedTopology,
+        store: str,
+        inventory: Inventory,
+        place: int,
+    ) -> None:
+        node = inventory.nodes[place]
+        before = self.births(provider, inventory)
+        self.wipe(provider, node)
+        assert self.births(provider, inventory) == {**before, node.name: None}
+        assert provider.create(wanted, store) == inventory, "name, order and addresses too"
+        after = self.births(provider, inventory)
+        assert after[node.name] not in (None, before[node.name])
+        assert {**after, node.name: None} == {**before, node.name: None}
+        self.all_know_all(provider, inventory)
+
+    def test_what_is_refused_changes_nothing(
+        self, provider: Provider, refused: LoadedTopology, store: str, inventory: Inventory
+    ) -> None:
+        before = self.births(provider, inventory)
+        with pytest.raises(InputError) as at_create:
+            provider.create(refused, store)
+        with pytest.raises(InputError) as early:
+            refuse_change(provider.nodes(), refused)
+        assert str(early.value) == str(at_create.value) and early.value.remedy
+        assert provider.nodes() == inventory
         assert self.births(provider, inventory) == before
 
     def test_off_and_on(self, provider: Provider, inventory: Inventory) -> None:
@@ -127,6 +222,25 @@ class ProviderContract:
         assert self.birth(provider, node) not in (None, before)
         assert provider.nodes() == inventory
 
+    @pytest.mark.parametrize("first", ["off", "pause"])
+    def test_reset_brings_back_what_is_off_or_paused(
+        self, provider: Provider, inventory: Inventory, first: PowerAction
+    ) -> None:
+        node = inventory.nodes[0]
+        before = self.birth(provider, node)
+        provider.power(node.name, first)
+        provider.power(node.name, "reset")
+        assert self.birth(provider, node) not in (None, before)
+
+    def test_off_is_possible_while_paused(self, provider: Provider, inventory: Inventory) -> None:
+        node = inventory.nodes[0]
+        before = self.birth(provider, node)
+        provider.power(node.name, "pause")
+        provider.power(node.name, "off")
+        assert self.birth(provider, node) is None
+        provider.power(node.name, "on")
+        assert self.birth(provider, node) not in (None, before)
+
     @pytest.mark.parametrize(
         ("action", "back"), [("off", "on"), ("on", "on"), ("pause", "resume"), ("resume", "resume")]
     )
@@ -140,14 +254,25 @@ class ProviderContract:
         provider.power(node.name, back)
         assert self.birth(provider, node) is not None
 
-    def test_power_that_is_refused_says_so(self, provider: Provider, inventory: Inventory) -> None:
+    @pytest.mark.parametrize(
+        ("state", "action", "back"),
+        [("off", "pause", "on"), ("off", "resume", "on"), ("pause", "on", "resume")],
+    )
+    def test_power_that_is_refused_says_so(
+        self,
+        provider: Provider,
+        inventory: Inventory,
+        state: PowerAction,
+        action: PowerAction,
+        back: PowerAction,
+    ) -> None:
         node = inventory.nodes[0]
-        provider.power(node.name, "off")
-        for action in ("pause", "resume"):
-            with pytest.raises(HostError) as caught:
-                provider.power(node.name, action)
-            assert caught.value.node == node.name
-        provider.power(node.name, "on")
+        provider.power(node.name, state)
+        with pytest.raises(NodeError) as caught:
+            provider.power(node.name, action)
+        assert caught.value.node == node.name and caught.value.remedy
+        provider.power(node.name, back)
+        assert self.birth(provider, node) is not None
 
     @pytest.mark.parametrize("action", get_args(PowerAction))
     def test_a_node_that_is_none(

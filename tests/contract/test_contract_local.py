@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import local_fakes
 import pytest
@@ -37,7 +38,28 @@ def provider(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
     """Three nodes."""
-    return local_fakes.topology(tmp_path_factory.mktemp("topology"))
+    return local_fakes.topology(_folder(tmp_path_factory))
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
+    """Nodes that stand between those of `wanted`, and after them."""
+    text = local_fakes.THREE.replace("  cmp:", "  mid: {count: 2, roles: [compute]}\n  cmp:")
+    return local_fakes.topology(_folder(tmp_path_factory), f"{text}  new: {{roles: [network]}}\n")
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
+    """One control node instead of two, and one node more."""
+    text = local_fakes.THREE.replace("count: 2", "count: 1") + "  new: {roles: [compute]}\n"
+    return local_fakes.topology(_folder(tmp_path_factory), text)
+
+
+def _folder(factory: pytest.TempPathFactory) -> Path:
+    """The same for all: it is one topology, at different times."""
+    folder = factory.getbasetemp() / "contract-topology"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +85,11 @@ class TestLocalProvider(ProviderContract):
             return None
         assert (node.ssh.key.parent / "id_ed25519.pub").read_text().strip() in container.keys
         return f"{container.id} {container.starts}"
+
+    def names(self, provider: Provider, node: Node) -> dict[str, str]:
+        """Out of /etc/hosts."""
+        return local_fakes.names_of(self._current, "lab", node.name)
+
+    def wipe(self, provider: Provider, node: Node) -> None:
+        """Its container and its volume."""
+        local_fakes.wipe(self._current, "lab", node.name)

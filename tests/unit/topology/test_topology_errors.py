@@ -68,6 +68,19 @@ SINGLE = [
         "networks: {api: {cidr: 172.30.0.0/24, vip: 172.30.0.255}}",
         "networks.api.vip: 172.30.0.255 is no host address in 172.30.0.0/24",
     ),
+    (
+        "networks: {api: {cidr: 172.30.0.0/24, vip: 172.30.0.1}}",
+        "networks.api.vip: 172.30.0.1 is the gateway of 172.30.0.0/24",
+    ),
+    (
+        "networks: {api: {vip: 172.30.0.9}}",
+        "networks.api.vip: 172.30.0.9 goes with the cidr of its network, not with one that the "
+        "provider picks",
+    ),
+    (
+        "networks: {api: {cidr: 172.30.0.0/24, vip: 172.30.0.9}}",
+        "networks.api.vip: a virtual IP needs several control nodes; the topology has 1",
+    ),
     ("services: {enable: heat}", "services.enable: should be a list (got 'heat')"),
     ("services: {enable: [7]}", "services.enable.0: should be text (got 7); put it in quotes"),
     (
@@ -191,6 +204,14 @@ def test_one_wrong_key(problems: Problems, line: str, words: str) -> None:
         (
             "{ctl: {count: 13, roles: [control]}}\nnetworks: {api: {cidr: 172.30.0.0/28}}",
             "3: networks.api.cidr: 172.30.0.0/28 has room for 12 nodes; the topology has 13",
+        ),
+        (
+            "{ctl: {count: 3, roles: [control]}}\nnetworks: {api: {vip: null}}",
+            "3: networks.api.vip: without one, nothing is in front of the APIs of 3 control nodes",
+        ),
+        (
+            "{one: {roles: [control]},\n  two: {roles: [control]}}\nnetworks: {api: {vip: }}",
+            "4: networks.api.vip: without one, nothing is in front of the APIs of 2 control nodes",
         ),
     ],
 )

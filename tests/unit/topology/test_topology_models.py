@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,14 @@ def test_control_nodes_are_counted_across_sets_and_others_are_not() -> None:
     assert not topology(nodes={"cmp": {"count": 4, "roles": ["compute"]}}).warnings()
 
 
+@pytest.mark.parametrize(("count", "vip"), [(1, None), (1, "auto"), (2, "auto"), (3, "10.0.0.9")])
+def test_a_virtual_ip_for_several_control_nodes(count: int, vip: str | None) -> None:
+    nodes = {"ctl": {"count": count, "roles": ["control"]}, "cmp": {"roles": ["compute"]}}
+    made = topology(nodes=nodes, networks={"api": {"cidr": "10.0.0.0/24", "vip": vip}})
+    assert made.networks.api.vip == (IPv4Address(vip) if vip not in (None, "auto") else vip)
+    assert [spec.set_name for spec in made.control_specs()] == ["ctl"] * count
+
+
 def test_config_keeps_types_and_order() -> None:
     config = {"DEFAULT": {"b": True, "a": 1, "ratio": 0.5, "hosts": ["x", 2]}, "": {"k": "v"}}
     override = topology(overrides={"nova": {"config": config}}).overrides["nova"]
@@ -160,6 +169,19 @@ networks = st.fixed_dictionaries(
         "tenant": st.sampled_from([{}, {"cidr": "10.0.0.0/12"}]),
     },
 )
+
+
+def with_a_vip_that_fits(data: dict[str, Any]) -> dict[str, Any]:
+    """An address is for several control nodes, null for one at most."""
+    sets = data["nodes"].values()
+    several = sum(nodes.get("count", 1) for nodes in sets if "control" in nodes["roles"]) > 1
+    api = data.get("networks", {}).get("api", {})
+    if "vip" in api and (api["vip"] is not None) != several:
+        api = {key: value for key, value in api.items() if key != "vip"}
+        return {**data, "networks": {**data["networks"], "api": api}}
+    return data
+
+
 topologies = st.fixed_dictionaries(
     {"version": st.just(1), "nodes": st.dictionaries(set_names, node_sets, min_size=1, max_size=3)},
     optional={
@@ -186,7 +208,7 @@ topologies = st.fixed_dictionaries(
             max_size=2,
         ),
     },
-)
+).map(with_a_vip_that_fits)
 
 
 @given(topologies)
