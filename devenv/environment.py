@@ -6,7 +6,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,9 @@ from devenv.deploy.actual import Actual, NodeState, inspect_all
 from devenv.deploy.cluster import Clusters, stop_all
 from devenv.deploy.converge import Converge
 from devenv.deploy.plan import plan
+from devenv.faults.inject import heal_all
+from devenv.faults.records import all_records
+from devenv.faults.site import Site
 from devenv.host import capabilities
 from devenv.host.capabilities import Privileges
 from devenv.host.checks import raise_for
@@ -153,6 +156,7 @@ class Environment:
                 delivery.Delivery(self.stores, store, self.events).ensure(
                     needed, images, connections
                 )
+                self._heal(inventory, connections)
                 states = inspect_all(connections, self.name)
                 clusters = Clusters(renderer, connections, self.events)
                 clusters.forget_wiped(states)
@@ -207,6 +211,11 @@ class Environment:
                 f"not {wanted.source!r}",
                 remedy=f"choose another --name, or: devenv --name {self.name} down",
             )
+
+    def _heal(self, inventory: Inventory, connections: Mapping[str, Connection]) -> None:
+        """End the faults that somebody left behind: nothing converges against them."""
+        with closing(Site(self.name, self.provider, inventory, connections, self.events)) as site:
+            heal_all(all_records(self.name, connections), site)
 
     def _refuse_guests(self, existing: Inventory, going: tuple[Node, ...]) -> None:
         """Refuse to lose guests with their nodes; the first guest can be made on another."""
@@ -321,16 +330,19 @@ class Environment:
         found = self._guest(states, connections)
         return Status(inventory, states, found[1] if found else None)
 
+    def secrets(self) -> Secrets:
+        """Passwords and keys: from here, else from a control node."""
+        path = self.state / "secret"
+        if path.exists():
+            return Secrets(path.read_text().strip(), self._redact)
+        inventory = self.inventory()
+        with self.connections(inventory.with_role("control")) as connections:
+            return self._secrets(connections, inventory, "")
+
     def cloud(self, inventory: Inventory | None = None, secrets: Secrets | None = None) -> Cloud:
         """How to log in to the environment's cloud."""
         inventory = inventory or self.inventory()
-        if secrets is None:
-            path = self.state / "secret"
-            if path.exists():
-                secrets = Secrets(path.read_text().strip(), self._redact)
-            else:
-                with self.connections(inventory.with_role("control")) as connections:
-                    secrets = self._secrets(connections, inventory, "")
+        secrets = secrets or self.secrets()
         return Cloud(self.name, f"http://{inventory.vip}:5000/v3", secrets.password("admin"))
 
     # -- down --------------------------------------------------------------------------

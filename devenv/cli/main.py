@@ -24,6 +24,8 @@ COMMANDS = {
     "exec": "reach:exec_command",
     "logs": "reach:logs",
     "service": "service:service",
+    "fault": "fault:fault",
+    "report": "report:report",
     "images": "images:images",
     "export": "export:export",
     "doctor": "machine:doctor",

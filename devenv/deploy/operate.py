@@ -66,7 +66,7 @@ class Operator:
         def work() -> None:
             container = place.connection.docker.containers.get(place.container.name)
             container.unpause() if container.status == "paused" else container.start()
-            self._wait(place)
+            self.wait(place)
 
         return self._step(place, "start", work)
 
@@ -75,7 +75,7 @@ class Operator:
 
         def work() -> None:
             place.connection.docker.api.restart(place.container.name, timeout=_stop_timeout(place))
-            self._wait(place)
+            self.wait(place)
 
         return self._step(place, "restart", work)
 
@@ -113,7 +113,7 @@ class Operator:
         api.remove_container(old["Id"], force=True, v=True)
         api.rename(made["Id"], name)
         api.start(made["Id"])
-        self._wait(place)
+        self.wait(place)
 
     def _step(self, place: Place, why: str, work: Callable[[], None]) -> Changed:
         begin = time.monotonic()
@@ -129,7 +129,8 @@ class Operator:
             seconds=round(time.monotonic() - begin, 2),
         )
 
-    def _wait(self, place: Place) -> None:
+    def wait(self, place: Place) -> None:
+        """Wait until it answers as its service's folder says."""
         spec = _spec(place)
         if spec is None:  # Made by another version of devenv: nobody knows what to ask it.
             return

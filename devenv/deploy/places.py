@@ -11,6 +11,7 @@ from devenv.deploy.actual import Actual, inspect
 from devenv.nodes.connection import Connection
 from devenv.nodes.node import Node
 from devenv.providers.base import Inventory
+from devenv.services.catalogue import catalogue
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,18 @@ def find(
         node=on,
         remedy=f"containers: {', '.join(names) or 'none'}",
     )
+
+
+def members(connection: Connection, environment: str) -> list[Place]:
+    """The containers on a node that are there on several nodes for the sake of each other."""
+    return [
+        Place(connection, found)
+        for name, found in sorted(inspect(connection, environment).containers.items())
+        if not found.is_job
+        and (service := catalogue().get(found.service))
+        and (spec := service.containers.get(name))
+        and (spec.cluster or spec.clustered)
+    ]
 
 
 def one(places: list[Place]) -> Place:

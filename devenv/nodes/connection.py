@@ -55,7 +55,7 @@ class Connection:
         self._log = Path(f"{self.control_path}.log")
         self._master: subprocess.Popen[bytes] | None = None
         self._clients = threading.local()
-        self._open: list[DockerClient] = []
+        self._open: list[tuple[threading.Thread, DockerClient]] = []
 
     def open(self, timeout: float = 60) -> None:
         """Start the master and wait until the Docker Engine answers through it.
@@ -71,7 +71,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the clients and the master. Safe to call twice."""
-        for client in self._open:
+        for _, client in self._open:
             client.close()
         self._open.clear()
         self._stop_master()
@@ -137,7 +137,12 @@ class Connection:
 
             client = docker.DockerClient(base_url=f"unix://{self.docker_path}", timeout=120)
             self._clients.client = client
-            self._open.append(client)
+            # Those of threads that ended hold sockets that nobody uses.
+            for thread, other in self._open:
+                if not thread.is_alive():
+                    other.close()
+            self._open = [(t, c) for t, c in self._open if t.is_alive()]
+            self._open.append((threading.current_thread(), client))
         return client
 
     def run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from devenv.core.errors import NodeError
 from devenv.core.events import Events
 from devenv.core.wait import NotYet, wait_until
 from devenv.deploy.operate import Operator, recreated
-from devenv.deploy.places import Place, find, one
+from devenv.deploy.places import Place, find, members, one
 from devenv.nodes.connection import Connection
 from devenv.providers.base import Inventory
 
@@ -137,6 +138,29 @@ class Containers:
         api.remove_container(like.name, force=True, v=True)
         api.create_container_from_config(config, like.name)
         self._operator.start(self._place(like.name, like.node))
+
+    def wait_members(self) -> None:
+        """Wait until every member of every cluster is in sync, and each haproxy and keepalived.
+
+        :raises DeployError: naming the one that is not, with its last log lines.
+        """
+        places = [
+            place
+            for connection in self._connections.values()
+            for place in members(connection, self._environment)
+        ]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(self._operator.wait, places))
+
+    def logs(self, tail: int = 40) -> dict[str, str]:
+        """The last lines of the members of clusters by ``NODE/NAME``; of nodes that answer."""
+        found = {}
+        for node, connection in self._connections.items():
+            with contextlib.suppress(Exception):
+                for place in members(connection, self._environment):
+                    log = connection.docker.api.logs(place.container.id, tail=tail)
+                    found[f"{node}/{place.container.name}"] = log.decode(errors="replace")
+        return found
 
     def exec(self, name: str, command: Sequence[str], node: str | None = None) -> str:
         """Run a command in a container; its standard output.

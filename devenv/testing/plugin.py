@@ -17,11 +17,13 @@ import pytest
 
 if TYPE_CHECKING:
     from devenv.environment import Environment
+    from devenv.faults.verbs import Faults
     from devenv.nodes.connection import Connection
     from devenv.providers.base import Inventory
-    from devenv.report.results import Result
+    from devenv.report.results import Evidence, Result
     from devenv.testing.containers import Containers
     from devenv.testing.guest import Guests
+    from devenv.testing.trial import Trial
 
 #: ``measure(name, value, unit)`` and ``phase(name)``.
 Measure = Callable[[str, float, str], None]
@@ -186,6 +188,47 @@ def containers(
 
 
 @pytest.fixture(scope="session")
+def faults(
+    environment: Environment, inventory: Inventory, connections: Mapping[str, Connection]
+) -> Iterator[Faults]:
+    """``with faults.kill("haproxy", on="vip-holder"):`` seen to hold, healed on every way out."""
+    from devenv.faults.verbs import Faults
+
+    provider, events = environment.provider, environment.events
+    made = Faults(environment.name, provider, inventory, connections, events)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def trial(
+    request: pytest.FixtureRequest,
+    environment: Environment,
+    inventory: Inventory,
+    connections: Mapping[str, Connection],
+    containers: Containers,
+    cloud: Any,
+    measure: Measure,
+    phase: Phase,
+) -> Trial:
+    """``trial(faults.kill(...), budget=Budget(api=3))``: clients, a fault, and a verdict."""
+    from devenv.testing.trial import Trial
+
+    if len(inventory.with_role("control")) < 3:
+        pytest.skip("surviving a fault takes three control nodes: up --topology multinode")
+    result = request.config.stash[_RECORDER].result(request.node.nodeid)
+
+    def keep(evidence: Evidence, logs: Mapping[str, str]) -> None:
+        result.evidence, result.logs = evidence, dict(logs)
+
+    guest = environment.status().guest
+    address = guest.address if guest and guest.answers else None
+    return Trial(
+        environment, inventory, connections, containers, cloud, address, measure, phase, keep
+    )
+
+
+@pytest.fixture(scope="session")
 def cloud(environment: Environment, inventory: Inventory) -> Iterator[Any]:
     """The cloud as its administrator: an openstack.connection.Connection."""
     import openstack
@@ -259,4 +302,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from devenv.report import results as figures
 
         recorder = session.config.stash[_RECORDER]
-        figures.write(path, environment_name(session.config), recorder.results.values())
+        run = figures.Run(environment_name(session.config), list(recorder.results.values()))
+        figures.write(path, run)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from devenv.core import labels
-from devenv.deploy.actual import Actual, NodeState, inspect
+from devenv.deploy.actual import Actual, NodeState, inspect, inspect_all
 from devenv.nodes.connection import Connection
 
 
@@ -31,8 +31,12 @@ class Api:
         return {"Volumes": named}
 
 
-def asked(api: Api) -> NodeState:
-    return inspect(cast(Connection, SimpleNamespace(docker=SimpleNamespace(api=api))), "lab")
+def asked(api: Api, records: bytes = b"") -> NodeState:
+    """The state of a node with these containers, volumes, and records of jobs."""
+    connection = SimpleNamespace(
+        docker=SimpleNamespace(api=api), run=lambda script: SimpleNamespace(stdout=records)
+    )
+    return inspect(cast(Connection, connection), "lab")
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -85,6 +89,38 @@ def test_a_job() -> None:
 
 def test_an_engine_without_volumes_says_null() -> None:
     assert asked(Api([], None)) == NodeState({}, frozenset())
+
+
+def test_a_job_was_done_by_its_container_or_by_a_record() -> None:
+    job = {"Labels": {labels.SERVICE: "nova", labels.HASH: "h1", labels.KIND: "job"}}
+    done = entry(Names=["/done"], State="exited", Status="Exited (0) 1 hour ago", **job)
+    failed = entry(Names=["/failed"], State="exited", Status="Exited (1) 1 hour ago", **job)
+    running = entry(Names=["/running"], **job)
+    records = b'done {"hash": "h2", "said": ""}\nfailed {"hash": "h2"}\nelsewhere {"hash": "h3"}\n'
+    state = asked(Api([done, failed, running], []), records)
+    names = ("done", "failed", "running", "elsewhere", "never")
+    assert {name: state.hashes(name) for name in names} == {
+        "done": {"h1", "h2"},
+        "failed": {"h2"},
+        "running": set(),
+        "elsewhere": {"h3"},
+        "never": set(),
+    }
+
+
+def test_all_nodes_are_asked() -> None:
+    nodes = {
+        name: SimpleNamespace(
+            docker=SimpleNamespace(api=Api([], [name])),
+            run=lambda script: SimpleNamespace(stdout=b""),
+        )
+        for name in ("ctl1", "ctl2", "ctl3")
+    }
+    found = inspect_all(cast(dict[str, Connection], nodes), "lab")
+    assert {name: set(state.volumes) for name, state in found.items()} == {
+        name: {name} for name in nodes
+    }
+    assert inspect_all({}, "lab") == {}
 
 
 def test_only_this_environment_is_asked_for() -> None:

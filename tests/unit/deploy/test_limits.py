@@ -18,14 +18,6 @@ NODES = "nodes:\n  ctl: {roles: [control, network, compute]}\n"
     [
         ('release: "2025.1"\n', ":5: there are no images of release 2025.1"),
         ("images: {from: distro}\n", ":5: images from distro"),
-        (
-            "networks: {api: {cidr: 172.30.5.0/24, vip: 172.30.5.9}}\n",
-            ":5: a virtual IP needs several control nodes",
-        ),
-        (
-            "  more: {count: 2, roles: [control]}\n",
-            "3 nodes have the role control (ctl, more1, more2)",
-        ),
     ],
 )
 def test_refused(tmp_path: Path, more: str, said: str) -> None:
@@ -36,5 +28,6 @@ def test_refused(tmp_path: Path, more: str, said: str) -> None:
     assert said in str(error.value)
 
 
-def test_the_preset_is_within_the_limits() -> None:
-    limits.check(load("aio"))
+@pytest.mark.parametrize("preset", ["aio", "multinode"])
+def test_a_preset_is_within_the_limits(preset: str) -> None:
+    limits.check(load(preset))

@@ -142,11 +142,10 @@ def test_the_cloud_can_be_had_without_the_state(
 
 
 def test_another_topology_is_refused(lab: Environment) -> None:
-    lab._same_topology(load("aio"))
+    lab._same_topology(INVENTORY, load("aio"))
     with pytest.raises(InputError, match="exists with the topology 'aio', not 'multinode'"):
-        lab._same_topology(load("multinode"))
-    lab.provider.destroy()
-    lab._same_topology(load("multinode"))
+        lab._same_topology(INVENTORY, load("multinode"))
+    lab._same_topology(None, load("multinode"))
 
 
 def test_down_forgets_everything(lab: Environment, nodes: dict[str, FakeNode]) -> None:

@@ -81,13 +81,12 @@ def renderer(
 
 
 def render_all(made: Renderer) -> dict[str, Rendered]:
-    """Every container on every node of its roles, by ``node/name``."""
+    """Every container on every node that it runs on, by ``node/name``."""
     return {
         f"{where.name}/{name}": made.render(service, name, where)
         for service in made.services
         for name, spec in service.containers.items()
-        for where in made.place.nodes
-        if not where.roles.isdisjoint(spec.roles)
+        for where in made.nodes_for(spec)
     }
 
 

@@ -100,16 +100,12 @@ def test_several_control_nodes_are_all_named() -> None:
     assert "@172.30.0.10:3306/nova?" in text
 
 
-def test_the_real_catalogue_can_be_planned() -> None:
-    """As `up` does it: jobs on the first of their nodes; nothing comes after what is not there."""
-    made = renderer(MULTINODE)
-    items = []
-    for service in SERVICES:
-        for name, spec in service.containers.items():
-            nodes = [n for n in MULTINODE.nodes if not n.roles.isdisjoint(spec.roles)]
-            items += [made.render(service, name, n) for n in (nodes[:1] if spec.is_job else nodes)]
-    empty = {n.name: NodeState({}, frozenset()) for n in MULTINODE.nodes}
-    assert {action.id for action in plan(items, empty)} == {f"{i.node}/{i.name}" for i in items}
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_the_real_catalogue_can_be_planned(place: Place) -> None:
+    """As `up` does it: nothing comes after what no service has."""
+    items = render_all(renderer(place))
+    empty = {n.name: NodeState({}, frozenset()) for n in place.nodes}
+    assert {action.id for action in plan(list(items.values()), empty)} == items.keys()
 
 
 # -- hashes ------------------------------------------------------------------------------
@@ -146,7 +142,8 @@ def test_a_config_override_changes_what_reads_the_file() -> None:
 @pytest.mark.parametrize("name", [service.name for service in SERVICES if service.config])
 def test_no_bootstrap_job_depends_on_config(name: str) -> None:
     service = CATALOGUE[name]
-    found = changed(renderer(), renderer(overrides={name: {"config": {"some": {"x": 1}}}}))
+    overrides = {name: {"config": {"some": {"x": 1}}}}
+    found = changed(renderer(MULTINODE), renderer(MULTINODE, overrides))
     reading = {
         container
         for container, spec in service.containers.items()

@@ -1,0 +1,95 @@
+"""The guests of a node, from libvirt's files and the processes of qemu."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from devenv.deploy import hypervisor
+from devenv.nodes.connection import Connection
+from devenv.services.catalogue import catalogue
+
+FOLDER = "/var/lib/docker/volumes/libvirtd_qemu/_data"
+DOMAIN = """<domain type='kvm'>
+  <name>{domain}</name>
+  <metadata>
+    <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1">
+      <nova:name>{server}</nova:name>
+      <nova:flavor name="m1.tiny"><nova:memory>128</nova:memory></nova:flavor>
+    </nova:instance>
+  </metadata>
+</domain>
+"""
+
+
+class Compute:
+    """A compute node below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.process(1, "/sbin/init")
+
+    def process(self, pid: int, *arguments: str) -> None:
+        (self.root / f"proc/{pid}").mkdir(parents=True)
+        line = "".join(f"{argument}\0" for argument in arguments)
+        (self.root / f"proc/{pid}/cmdline").write_text(line)
+
+    def domain(self, domain: str, server: str, pid: int | None = None) -> None:
+        """A server that nova defined here; its qemu runs if it has a process id."""
+        folder = self.root / FOLDER[1:]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{domain}.xml").write_text(DOMAIN.format(domain=domain, server=server))
+        if pid:
+            self.process(pid, "qemu-system-x86_64", "-name", f"guest={domain},debug-threads=on")
+
+    def run(self, script: str) -> SimpleNamespace:
+        assert script.count(FOLDER) == script.count("/proc/") == 1
+        here = script.replace(FOLDER, str(self.root / FOLDER[1:]))
+        here = here.replace("/proc/", f"{self.root}/proc/")
+        done = subprocess.run(["sh", "-c", here], capture_output=True, check=True)
+        return SimpleNamespace(stdout=done.stdout)
+
+    def guests(self) -> list[str]:
+        return hypervisor.guests(cast(Connection, self))
+
+
+@pytest.fixture
+def compute(tmp_path: Path) -> Compute:
+    return Compute(tmp_path)
+
+
+def test_a_node_without_libvirt(compute: Compute) -> None:
+    assert compute.guests() == []
+
+
+def test_a_hypervisor_without_domains(compute: Compute) -> None:
+    (compute.root / FOLDER[1:] / "networks").mkdir(parents=True)
+    assert compute.guests() == []
+
+
+def test_only_guests_that_run(compute: Compute) -> None:
+    compute.domain("instance-00000001", "guest", 100)
+    compute.domain("instance-00000002", "off")
+    compute.domain("instance-00000003", "web", 102)
+    assert compute.guests() == ["guest", "web"]
+
+
+def test_a_domain_whose_name_is_the_beginning_of_another_one(compute: Compute) -> None:
+    compute.domain("instance-0000000", "off")
+    compute.domain("instance-00000001", "on", 100)
+    assert compute.guests() == ["on"]
+
+
+@pytest.mark.xfail(strict=True, reason="names are split at blanks")
+def test_a_name_with_a_blank_is_one(compute: Compute) -> None:
+    compute.domain("instance-00000001", "my first server", 100)
+    assert compute.guests() == ["my first server"]
+
+
+def test_it_looks_where_libvirt_keeps_its_domains() -> None:
+    volumes = catalogue()["libvirt"].containers["nova_libvirt"].volumes
+    assert "libvirtd_qemu:/etc/libvirt/qemu" in volumes
