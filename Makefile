@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .SILENT:
 
 help: ## List the targets
-	awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 up: $(VENV)/.devenv ## From nothing to a guest that answers: virtual environment, doctor --fix, up
 	$(BIN)/devenv doctor --fix
@@ -39,7 +39,14 @@ e2e: $(VENV)/.tox ## A whole environment, brought up, broken and removed (root, 
 	$(TOX) -q -e e2e -- $(ARGS)
 
 bench: $(VENV)/.devenv ## Measure `up` and what it takes: a table (minutes)
-	$(BIN)/python benchmarks/up.py $(ARGS)
+	$(BIN)/python -m benchmarks.up $(ARGS)
+
+.PHONY: bench-ha bench-nodes
+bench-ha: $(VENV)/.devenv ## Measure a highly available cloud and its faults (hours; ARGS="--runs 0": minutes)
+	$(BIN)/python -m benchmarks.ha $(ARGS)
+
+bench-nodes: $(VENV)/.devenv ## Measure how `up` grows from 3 to 20 light nodes (minutes)
+	$(BIN)/python -m benchmarks.nodes $(ARGS)
 
 changelog: $(VENV)/.tox ## Show what the news fragments will say
 	$(TOX) -q -e changelog

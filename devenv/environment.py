@@ -20,10 +20,11 @@ from devenv.core.parallel import Timeline
 from devenv.core.redact import Redactor
 from devenv.core.secrets import Secrets
 from devenv.deploy import delivery, hypervisor, limits, records
-from devenv.deploy.actual import Actual, NodeState, inspect_all
+from devenv.deploy.actual import NodeState, inspect_all
 from devenv.deploy.cluster import Clusters, stop_all
 from devenv.deploy.converge import Converge
 from devenv.deploy.plan import plan
+from devenv.deploy.status import Guest, Status, release
 from devenv.faults.inject import heal_all
 from devenv.faults.records import all_records
 from devenv.faults.site import Site
@@ -39,6 +40,7 @@ from devenv.nodes.keys import key_pair
 from devenv.nodes.node import Node
 from devenv.providers.base import Inventory, Provider, leaving, refuse_change
 from devenv.providers.registry import provider_class
+from devenv.report.timeline import BETWEEN, CRITICAL
 from devenv.services.catalogue import catalogue, cookbook, enabled
 from devenv.services.model import Service
 from devenv.services.render import Place, Renderer
@@ -50,40 +52,8 @@ _TOPOLOGY_FILE = "/etc/kolla/topology.yaml"
 #: The part of the external network that floating IPs come from: .102 to .249 of a /24.
 _POOL = (0.4, 0.976)
 
-
 #: The job that makes the first guest, and a port that the guest answers on.
 GUEST_JOB, GUEST_PORT = "cloud_guest", 7
-
-
-@dataclass(frozen=True)
-class Guest:
-    """The first guest, as the job that made it reported it.
-
-    :param answers: whether it answers on its floating IP now.
-    """
-
-    name: str
-    address: str
-    answers: bool
-
-
-@dataclass(frozen=True)
-class Status:
-    """An environment as its nodes tell it."""
-
-    inventory: Inventory
-    states: Mapping[str, NodeState]
-    guest: Guest | None = None
-
-    def containers(self) -> list[tuple[str, Actual]]:
-        """Node name and container, services only, in the order of nodes and names."""
-        return [
-            (node.name, found)
-            for node in self.inventory.nodes
-            if node.name in self.states
-            for _, found in sorted(self.states[node.name].containers.items())
-            if not found.is_job
-        ]
 
 
 @dataclass(frozen=True)
@@ -165,6 +135,8 @@ class Environment:
                 actions = plan(rendered, states, again)
                 hashes = {name: image.recipe for name, image in images.items()}
                 timeline = Converge(self.name, connections, hashes, self.events).run(actions)
+                path = BETWEEN.join(timed.id for timed in timeline.critical_path())
+                self.events.note("up", path, type=CRITICAL)
                 clouds.add(self.cloud(inventory, secrets), clouds.user_file())
                 changed = [action.id for action in actions if action.verb != "check"]
                 status = self._status(inventory, connections)
@@ -178,8 +150,9 @@ class Environment:
         found = self._guest(states, connections)
         if found is None or found[1].answers:
             return {}
-        node, guest = found
-        return {f"{node}/{GUEST_JOB}": f"the guest at {guest.address} does not answer"}
+        why = f"the guest at {found[1].address} does not answer"
+        # Whichever of them runs the job now: a record may be all that is left of the one that did.
+        return {f"{node}/{GUEST_JOB}": why for node in states}
 
     def _guest(
         self, states: Mapping[str, NodeState], connections: Mapping[str, Connection]
@@ -222,6 +195,13 @@ class Environment:
         stay = set(existing.with_role("compute")) - set(going)
         with connected(going, self._sockets, 5, lenient=True) as connections:
             found = {name: hypervisor.guests(c) for name, c in connections.items()}
+        for node in going:
+            if "compute" in node.roles and node.name not in found:
+                raise InputError(
+                    f"the topology has no node {node.name} any more, and it does not answer: "
+                    "guests may run there",
+                    remedy="bring it back, or lose them with the node: devenv up --force",
+                )
         for name, guests in found.items():
             others = [guest for guest in guests if guest != "guest" or not stay]
             if others:
@@ -328,7 +308,9 @@ class Environment:
     def _status(self, inventory: Inventory, connections: Mapping[str, Connection]) -> Status:
         states = inspect_all(connections, self.name)
         found = self._guest(states, connections)
-        return Status(inventory, states, found[1] if found else None)
+        control = (connections.get(node.name) for node in inventory.with_role("control"))
+        kept = next((text for one in control if one and (text := one.read(_TOPOLOGY_FILE))), b"")
+        return Status(inventory, states, found[1] if found else None, release(kept))
 
     def secrets(self) -> Secrets:
         """Passwords and keys: from here, else from a control node."""

@@ -66,7 +66,7 @@ def up(
     if settings.as_json:
         data = {"changed": changed, "seconds": round(seconds, 2)}
         timeline = {"timeline": outcome.timeline.as_dict()}
-        show.print_json({**show.status_data(status), **data, **timeline})
+        show.print_json({**status.data(), **data, **timeline})
         return
     count = len(status.containers())
     if not changed:

@@ -24,7 +24,7 @@ def status(settings: Settings) -> None:
     """
     found = looking(settings).status()
     if settings.as_json:
-        show.print_json(show.status_data(found))
+        show.print_json(found.data())
     else:
         show.print_status(found)
 

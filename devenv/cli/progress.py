@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from devenv.core.events import Event, EventKind, Subscriber
+from devenv.report.timeline import CRITICAL
 
 if TYPE_CHECKING:  # rich takes a while to import and only the live view needs it
     from rich.console import Console, RenderableType
@@ -39,6 +40,8 @@ class _Progress(ABC):
         self._thread = threading.Thread(target=self._keep_ticking, name="progress", daemon=True)
 
     def __call__(self, event: Event) -> None:
+        if event.type == CRITICAL:  # for the journal's readers
+            return
         with self._lock:
             self._counts[event.kind] += 1
             key = (event.node, event.type, event.step)

@@ -6,14 +6,13 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from devenv.environment import Status
+    from devenv.deploy.status import Status
 
 
 def print_json(data: object) -> None:
@@ -65,45 +64,6 @@ def _program(name: str) -> str:
         return name
     here = Path.cwd()
     return str(beside.relative_to(here)) if beside.is_relative_to(here) else str(beside)
-
-
-def status_data(status: Status) -> dict[str, Any]:
-    """What ``status`` knows, for JSON."""
-    inventory = status.inventory
-    nodes = []
-    for node in inventory.nodes:
-        state = status.states.get(node.name)
-        containers = sorted(state.containers.items()) if state else []
-        found = [
-            {
-                "name": one.name,
-                "service": one.service,
-                "kind": "job" if one.is_job else "container",
-                "image": one.image,
-                "state": one.state,
-                "status": one.status,
-                "exit_code": one.exit_code,
-            }
-            for _, one in containers
-        ]
-        nodes.append(
-            {
-                "name": node.name,
-                "roles": sorted(node.roles),
-                "address": node.address,
-                "external": node.external.address,
-                "containers": found,
-            }
-        )
-    guest = status.guest
-    return {
-        "environment": inventory.environment,
-        "topology": inventory.source,
-        "cloud": f"devenv-{inventory.environment}",
-        "vip": str(inventory.vip),
-        "nodes": nodes,
-        "guest": asdict(guest) if guest else None,
-    }
 
 
 def print_nodes(status: Status) -> None:

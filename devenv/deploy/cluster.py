@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds in which a cluster whose members all run may come back by itself.
 PATIENCE = 20
+#: States of a container that may go on by itself.
+_UP = ("running", "paused", "restarting")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Clusters:
             if self._is_one(members, running, wait=len(running) == len(members.nodes)):
                 continue
             why = f"no member of {members.name} is in a cluster any more"
-            for node in running:
+            # One that is paused or restarting is as lost as the others.
+            for node in (n for n in there if states[n.name].containers[members.name].state in _UP):
                 with self._events.step(members.name, node=node.name, type="stop", why=why):
                     self._container(node, members.name).stop(timeout=members.spec.stop_timeout)
             again |= {f"{node.name}/{members.cluster.bootstrap}": why for node in members.nodes}
@@ -130,8 +133,14 @@ class Clusters:
         return self._connections[node.name].docker.containers.get(name)
 
     def _exec(self, node: Node, name: str, command: str) -> tuple[int, bytes]:
+        """The exit code and the output; of a container that died meanwhile what the engine says."""
+        import docker.errors
+
         limited = ["timeout", "60", "bash", "-c", command]
-        code, output = self._container(node, name).exec_run(limited)
+        try:
+            code, output = self._container(node, name).exec_run(limited)
+        except docker.errors.APIError as error:
+            return 1, str(error.explanation or error).encode()
         return int(code), bytes(output)
 
 

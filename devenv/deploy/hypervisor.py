@@ -19,4 +19,4 @@ true
 
 def guests(connection: Connection) -> list[str]:
     """The names of the servers that run on a node."""
-    return connection.run(_SCRIPT).stdout.decode(errors="replace").split()
+    return connection.run(_SCRIPT).stdout.decode(errors="replace").splitlines()

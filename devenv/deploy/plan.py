@@ -111,13 +111,22 @@ def _after(item: Rendered, places: Mapping[str, list[Rendered]]) -> set[str]:
 def _one_after_the_other(
     wanted: Sequence[Rendered], actual: Mapping[str, NodeState], after: dict[str, set[str]]
 ) -> None:
-    """What is replaced on several nodes goes on: each waits until the one before answers."""
+    """What is replaced on several nodes goes on: each waits until the one before answers.
+
+    The first waits for those that are brought back: two of three must not be away at once.
+    """
     last: dict[str, str] = {}
+    back: dict[str, set[str]] = {}
+    for item in wanted:
+        verb, _ = _container(item, actual[item.node].containers.get(item.name))
+        if not item.spec.is_job and verb in ("create", "start"):
+            back.setdefault(item.name, set()).add(_id(item.node, item.name))
     for item in wanted:
         found = actual[item.node].containers.get(item.name)
         if item.spec.is_job or _container(item, found)[0] != "replace":
             continue
         id = _id(item.node, item.name)
+        after[id] |= back.get(item.name, set())
         if item.name in last:
             after[id].add(last[item.name])
         last[item.name] = id
@@ -146,13 +155,21 @@ def _reason(item: Rendered, wanted: Sequence[Rendered], actual: Mapping[str, Nod
         # Data that is there stays, whatever image would make it today.
         if found and found.exit_code == 0:
             return ""
-    elif any(item.hash in one.hashes(item.name) for one in actual.values()):
+    elif _done(item, actual):
         return ""
     if not any(one.hashes(item.name) for one in actual.values()) and found is None:
         return "it did not run yet"
     if found and found.exit_code != 0:
         return "it did not finish"
     return "its image or configuration changed" if not volume else "it did not run yet"
+
+
+def _done(item: Rendered, actual: Mapping[str, NodeState]) -> bool:
+    """Whether a job was done: as its own container tells, else as any other node knows."""
+    own = actual[item.node].containers.get(item.name)
+    if own or item.spec.each:
+        return own is not None and own.exit_code == 0 and own.hash == item.hash
+    return any(item.hash in one.hashes(item.name) for one in actual.values())
 
 
 def _in_use(item: Rendered, wanted: Sequence[Rendered], actual: Mapping[str, NodeState]) -> bool:

@@ -35,7 +35,8 @@ class Record:
 def read(connection: Connection) -> dict[str, Record]:
     """The copies on a node by the job's name; a torn one is none."""
     script = (
-        f'for f in {_FOLDER}/*; do [ -f "$f" ] && printf "%s " "${{f##*/}}" && cat "$f"; done; true'
+        f'for f in {_FOLDER}/*; do [ -f "$f" ] || continue; '
+        'printf "%s " "${f##*/}"; cat "$f"; echo; done'
     )
     found = {}
     for line in connection.run(script).stdout.decode(errors="replace").splitlines():
@@ -68,15 +69,12 @@ def share(
         peers = [
             name
             for name, connection in connections.items()
-            if name != item.node
+            if item.name not in states[name].containers
             and not connection.node.roles.isdisjoint(item.spec.roles)
-            and item.hash not in states[name].hashes(item.name)
         ]
-        if not peers:
-            continue
-        record = _of(item, states, connections)
-        if record:
-            for name in peers:
+        record = _of(item, states, connections) if peers else None
+        for name in peers:
+            if record and states[name].records.get(item.name) != record:
                 missing.setdefault(name, {})[item.name] = record
     for name, found in missing.items():
         _write(connections[name], found)

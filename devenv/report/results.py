@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -185,12 +186,25 @@ def data(run: Run) -> dict[str, Any]:
     return asdict(run)
 
 
-def write(path: Path, run: Run) -> None:
+def write(path: Path, run: Run, redact: Callable[[str], str] = str) -> None:
     """Write a run as JSON, making the folder.
 
+    :param redact: hides secrets in every text.
     :raises OSError: if the file cannot be written.
     """
-    save(path, json.dumps(data(run), indent=1) + "\n")
+    save(path, json.dumps(_redacted(data(run), redact), indent=1) + "\n")
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """`value`, made of what JSON knows, with every text redacted."""
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {key: _redacted(one, redact) for key, one in value.items()}
+        case list() | tuple():
+            return [_redacted(one, redact) for one in value]
+    return value
 
 
 def save(path: Path, text: str) -> None:
@@ -232,12 +246,15 @@ def read(path: Path) -> Run:
 def merge(old: Run, new: Run) -> Run:
     """`old` with what ran again replaced by `new`, each test in its old place; new ones follow.
 
-    Attempts add up as long as a test does not pass.
+    Attempts add up as long as a test does not pass. A file that could not be collected is a result
+    as well; the file's tests replace it.
     """
     fresh = {result.test: result for result in new.results}
-    kept = [result for result in old.results if result.test not in fresh]
+    collected = {file for file, inside, _ in (test.partition("::") for test in fresh) if inside}
+    past = [result for result in old.results if result.test not in collected]
+    kept = [result for result in past if result.test not in fresh]
     merged = []
-    for before in old.results:
+    for before in past:
         again = fresh.pop(before.test, None)
         if again and before.verdict in BAD:
             again = replace(again, attempts=before.attempts + again.attempts)

@@ -46,6 +46,7 @@ class Summary:
     :param verdict: the worst of all; ``skipped`` if nothing else is there, empty for nothing.
     :param counts: tests by verdict.
     :param broken: tests with a fault.
+    :param longest: of the clients with a budget, if any has one: a boot takes long by itself.
     :param budgets: checks of longest gaps by verdict.
     :param lost: checks of what was acknowledged, by verdict.
     :param acknowledged: writes that those checks are about.
@@ -96,7 +97,7 @@ def summarise(run: Run) -> Summary:
         scenarios=len({result.scenario for result in run.results}),
         faults=sum(len(result.evidence.windows) for result in run.results if result.evidence),
         broken=sum(bool(result.evidence and result.evidence.windows) for result in run.results),
-        longest=max(gaps, key=lambda gap: gap.seconds, default=None),
+        longest=max(gaps, key=lambda gap: (gap.budget is not None, gap.seconds), default=None),
         budgets=_verdicts(run, lambda check: check.name.startswith("longest gap")),
         lost=_verdicts(run, about_loss),
         acknowledged=sum(map(acknowledged, checked)),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +47,92 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Recorder:
-    """Keeps what scenarios measured and tells it as it comes."""
+    """Keeps what became of scenarios and what they measured, and tells it as it comes."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._began = time.time()
+        self._redact: Callable[[str], str] = str
+        self._ended: set[str] = set()
         self.results: dict[str, Result] = {}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether results are to be written."""
+        return self._config.getoption("--devenv-results") is not None
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The environment; from now on its secrets are hidden in what is told and written."""
+        from devenv.core.errors import DevenvError
+        from devenv.core.events import Events
+        from devenv.core.redact import Redactor
+        from devenv.environment import Environment
+        from devenv.providers import discover
+        from devenv.testing.secrets import derive_all
+
+        name, redact = environment_name(self._config), Redactor()
+        provider = discover.find(name).provider
+        opened = Environment(name, provider, Events(redact=redact), redact)
+        self._redact = redact
+        with suppress(DevenvError):  # No node that has them answers: they cannot be used, either.
+            derive_all(opened.secrets())
+        return opened
 
     def result(self, test: str) -> Result:
         """The result of a test, empty at first."""
         from devenv.report.results import Result
 
         return self.results.setdefault(test, Result(test))
+
+    def hide(self, report: pytest.TestReport) -> None:
+        """Take secrets out of what pytest prints."""
+        report.sections = [(name, self._redact(text)) for name, text in report.sections]
+        if report.failed and (told := self._redact(report.longreprtext)) != report.longreprtext:
+            report.longrepr = told
+
+    def record(self, report: pytest.TestReport, error: BaseException | None) -> None:
+        """Add a phase of a test to its result, which is that of the worst phase."""
+        from devenv.report.results import OUTCOMES, Outcome
+
+        result = self.result(report.nodeid)
+        result.seconds += report.duration
+        if report.when == "teardown":
+            self._ended.add(report.nodeid)
+        if report.passed:
+            return
+        outcome: Outcome = "failed" if report.when == "call" else "error"
+        if report.skipped:
+            outcome = "skipped"
+        elif _inconclusive(error):
+            outcome = "unknown"
+        if report.failed:
+            result.detail = f"{result.detail}\n\n{report.longreprtext}".strip("\n")
+        worse = OUTCOMES.index(outcome) < OUTCOMES.index(result.outcome)
+        if worse or result.outcome == "passed":
+            said = report.longreprtext if error is None else str(error)
+            result.outcome, result.reason = outcome, said or type(error).__name__
+
+    def write(self, path: Path) -> None:
+        """Write all results, with what ran where.
+
+        :raises OSError: if the file cannot be written.
+        """
+        from devenv.report import results
+
+        facts = self._facts() if self.results else {}
+        found = list(self.results.values())
+        for result in found:
+            if result.test not in self._ended and result.outcome == "passed":
+                result.outcome, result.reason = "unknown", "it was interrupted"
+        run = results.Run(environment_name(self._config), found, facts, self._began)
+        results.write(path, run, self._redact)
+
+    def _facts(self) -> dict[str, Any]:
+        try:
+            return self.environment.status().data()
+        except Exception:  # However broken the environment is: the results are worth more.
+            return {}
 
     def say(self, text: str) -> None:
         """A line of progress, past pytest's capturing."""
@@ -67,6 +143,14 @@ class Recorder:
         with capture.global_and_fixture_disabled():
             terminal.ensure_newline()
             terminal.write_line(f"    {text}")
+
+
+def _inconclusive(error: BaseException | None) -> bool:
+    """Whether a test failed because nobody can tell, in its own words or a trial's."""
+    from devenv.faults.fault import Inconclusive
+
+    doubt = isinstance(error, AssertionError) and str(error).startswith("unknown:")
+    return doubt or isinstance(error, Inconclusive)
 
 
 _RECORDER = pytest.StashKey[Recorder]()
@@ -126,13 +210,7 @@ def phase(request: pytest.FixtureRequest) -> Phase:
 @pytest.fixture(scope="session")
 def environment(request: pytest.FixtureRequest) -> Environment:
     """The environment. Its `up` and `status` may be called while a scenario runs."""
-    from devenv.core.events import Events
-    from devenv.core.redact import Redactor
-    from devenv.environment import Environment
-    from devenv.providers import discover
-
-    name, redact = environment_name(request.config), Redactor()
-    return Environment(name, discover.find(name).provider, Events(redact=redact), redact)
+    return request.config.stash[_RECORDER].environment
 
 
 @pytest.fixture(scope="session")
@@ -273,15 +351,24 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if item.config.getoption("--devenv-results"):
-        result = item.config.stash[_RECORDER].result(item.nodeid)
-        result.seconds += report.duration
-        if report.failed:
-            result.outcome = "failed" if report.when == "call" else "error"
-            result.reason = str(call.excinfo.value) if call.excinfo else ""
-        elif report.skipped:
-            result.outcome = "skipped"
-            result.reason = str(call.excinfo.value) if call.excinfo else ""
+    recorder = item.config.stash[_RECORDER]
+    recorder.hide(report)
+    if recorder.wanted:
+        recorder.record(report, call.excinfo.value if call.excinfo else None)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    recorder = collector.config.stash[_RECORDER]
+    if report.failed and recorder.wanted:
+        result = recorder.result(report.nodeid)
+        result.outcome, result.detail = "error", report.longreprtext
+        said = report.longreprtext.splitlines()[-1].removeprefix("E").strip()
+        result.reason = f"it cannot be collected: {said}"
     return report
 
 
@@ -296,11 +383,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(f"    {figure}")
 
 
+@pytest.hookimpl(trylast=True)  # when fixtures are closed and faults are healed
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    path = session.config.getoption("--devenv-results")
-    if path:
-        from devenv.report import results as figures
-
-        recorder = session.config.stash[_RECORDER]
-        run = figures.Run(environment_name(session.config), list(recorder.results.values()))
-        figures.write(path, run)
+    recorder = session.config.stash[_RECORDER]
+    if recorder.wanted:
+        recorder.write(session.config.getoption("--devenv-results"))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import difflib
 import os
+from collections.abc import Callable, Collection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 import devenv
+from devenv.core import paths
 from devenv.core.errors import (
     EXIT_ALL_SKIPPED,
     EXIT_ERROR,
@@ -19,6 +22,8 @@ from devenv.core.errors import (
     DevenvError,
     InputError,
 )
+from devenv.report import junit as xml
+from devenv.report import page, results
 
 
 def folder() -> Path:
@@ -45,49 +50,99 @@ def scenarios() -> dict[str, str]:
     return found
 
 
-def main(names: list[str], environment: str, junit: Path | None, pytest_args: list[str]) -> int:
+def main(
+    names: list[str],
+    environment: str,
+    junit: Path | None,
+    pytest_args: list[str],
+    *,
+    last_failed: bool = False,
+    say: Callable[[str], None],
+) -> int:
     """Run the scenarios `names`, or all of them, against an environment.
 
-    Nothing is written unless `junit` is given: then that file, and beside it the verdicts and
-    figures as JSON.
+    The results are merged into the environment's and a page is made of them, in its state folder.
+    With `junit` they are written there, too, and beside it as JSON.
 
+    :param names: of scenarios, and of folders of scenarios.
     :param pytest_args: for pytest, after devenv's own.
-    :returns: the exit code: 0 passed, 1 one failed, 2 pytest could not run them, 3 nothing ran,
-        4 all were skipped.
-    :raises InputError: when there is no such scenario or environment.
+    :param last_failed: only the tests that did not pass when they last ran.
+    :param say: told where the page is.
+    :returns: the exit code: 0 passed, 1 one failed or is unknown, 2 pytest could not run them,
+        3 nothing ran, 4 all were skipped.
+    :raises InputError: when there is no such scenario or environment, or none that failed.
+    :raises DevenvError: when the results cannot be written.
     """
     where = folder()
-    files = _files(where)
-    chosen = [_file(files, name) for name in names] or [files[name] for name in sorted(files)]
+    chosen = _chosen(_files(where), names)
     from devenv.providers import discover
 
     discover.find(environment)
-    tally = _Tally()
-    code = pytest.main(
-        [
-            *_isolated(where),
-            "--devenv", environment,
-            *(_results(junit) if junit else []),
-            "-v", "-rs", "--tb=short", "--no-header", "--disable-warnings",
-            *pytest_args,
-            *map(str, chosen),
-        ],
-        plugins=[tally],
-    )  # fmt: skip
-    return tally.exit_code(int(code))
+    state = paths.environment(environment)
+    only = _failed(environment, state, where, chosen) if last_failed else None
+    tally = _Tally(only)
+    with TemporaryDirectory(prefix="devenv-") as scratch:
+        written = Path(scratch) / page.RESULTS
+        ended = pytest.main(
+            [
+                *_isolated(where),
+                "--devenv", environment,
+                "--devenv-results", str(written),
+                "-v", "-rs", "--tb=short", "--no-header", "--disable-warnings",
+                *pytest_args,
+                *map(str, chosen if only is None else dict.fromkeys(only.values())),
+            ],
+            plugins=[tally],
+        )  # fmt: skip
+        run = results.read(written) if written.exists() else results.Run(environment)
+    code = tally.exit_code(int(ended))
+    if run.results:
+        try:
+            _publish(environment, run, state, junit, say)
+        except OSError as error:
+            raise DevenvError(
+                f"the results of {environment} cannot be written: {error}",
+                remedy=f"mend that, then: devenv --name {environment} report --junit FILE",
+            ) from error
+    # A test is no better than its evidence, whatever pytest says.
+    bad = any(result.verdict in results.BAD for result in run.results)
+    return EXIT_FAILED if code == EXIT_OK and bad else code
+
+
+def _publish(
+    environment: str, run: results.Run, state: Path, junit: Path | None, say: Callable[[str], None]
+) -> None:
+    say(f"report: {page.publish(environment, run, state / page.JOURNAL, state)}")
+    if junit:
+        merged = results.read(state / page.RESULTS)
+        xml.write(junit, merged)
+        results.write(junit.with_suffix(".json"), merged)
+
+
+def _failed(
+    environment: str, state: Path, where: Path, chosen: Collection[Path]
+) -> dict[str, Path]:
+    """What is to run again, and its file: tests, and files that could not be collected.
+
+    :raises InputError: when there is none.
+    """
+    again = f"devenv --name {environment} test"
+    try:
+        run = results.read(state / page.RESULTS)
+    except InputError as error:
+        raise InputError(error.message, remedy=again) from error
+    bad = [result.test for result in run.results if result.verdict in results.BAD]
+    files = {test: where / test.partition("::")[0] for test in bad}
+    found = {test: file for test, file in files.items() if file in chosen}
+    if not found:
+        raise InputError("no test failed or is unknown since it last ran", remedy=again)
+    return found
 
 
 def _isolated(where: Path) -> list[str]:
     """What keeps the settings and leftovers of the folder that this runs in out of it."""
     return ["-c", os.devnull, "--rootdir", str(where), "--confcutdir", str(where),
             "-p", "no:cacheprovider", "--import-mode=importlib"]  # fmt: skip
-
-
-def _results(junit: Path) -> list[str]:
-    path = junit.absolute()
-    # xunit2 has no properties of a test case, which the figures are.
-    return ["-o", "junit_family=xunit1", "--junitxml", str(path),
-            "--devenv-results", str(path.with_suffix(".json"))]  # fmt: skip
 
 
 def _files(where: Path) -> dict[str, Path]:
@@ -98,21 +153,46 @@ def _files(where: Path) -> dict[str, Path]:
     return files
 
 
-def _file(files: dict[str, Path], name: str) -> Path:
-    if name in files:
-        return files[name]
-    near = difflib.get_close_matches(name, files, n=1)
+def _chosen(files: dict[str, Path], names: list[str]) -> list[Path]:
+    """The files of `names`, in their order; of a folder, and of all, in the order of the list."""
+    chosen: dict[str, None] = {}
+    for name in names or [""]:
+        inside = f"{name.rstrip('/')}/" if name else ""
+        found = [one for one in sorted(files) if one == name or one.startswith(inside)]
+        if not found:
+            raise _unknown(files, name)
+        chosen |= dict.fromkeys(found)
+    return [files[name] for name in chosen]
+
+
+def _unknown(files: dict[str, Path], name: str) -> InputError:
+    folders = {one.rpartition("/")[0] for one in files} - {""}
+    near = difflib.get_close_matches(name, [*files, *folders], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise InputError(
-        f"there is no scenario {name!r}{hint}", remedy=f"scenarios: {', '.join(sorted(files))}"
-    )
+    remedy = f"scenarios: {', '.join(sorted(files))}; folders of them: {', '.join(sorted(folders))}"
+    return InputError(f"there is no scenario {name!r}{hint}", remedy=remedy)
 
 
 class _Tally:
-    """Counts verdicts: pytest's exit code does not tell skipped from passed."""
+    """Counts verdicts: pytest's exit code does not tell skipped from passed.
 
-    def __init__(self) -> None:
+    :param only: the tests to run, or their files; None for all.
+    """
+
+    def __init__(self, only: Collection[str] | None) -> None:
+        self._only = None if only is None else set(only)
         self.passed = self.failed = self.skipped = 0
+
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Leave out what was not asked for. A test that is not there any more is no error."""
+        only = self._only
+        if only is None:
+            return
+        chosen = [one for one in items if {one.nodeid, one.nodeid.partition("::")[0]} & only]
+        config.hook.pytest_deselected(items=[one for one in items if one not in chosen])
+        items[:] = chosen
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.failed += report.failed

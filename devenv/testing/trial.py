@@ -75,6 +75,7 @@ class Trial:
     keep: Callable[[Evidence, Mapping[str, str]], None]
     queue_type: str = "quorum"
     injected: list[Injected] = field(default_factory=list)
+    changes: list[Window] = field(default_factory=list)
 
     def __call__(
         self,
@@ -133,6 +134,15 @@ class Trial:
         verdict = checkers.combine(checks)
         assert verdict == "pass", f"{verdict}: {checkers.explain(checks)}"
 
+    @contextmanager
+    def change(self, words: str) -> Iterator[None]:
+        """A time in which something is done that is no fault, such as a restart in good order."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.changes.append(Window(words, begin, begin, time.monotonic()))
+
     # -- clients -----------------------------------------------------------------------
 
     def _clients(self, boots: bool, without: Sequence[str]) -> list[Client]:
@@ -148,7 +158,7 @@ class Trial:
             Publisher(queue),
             Consumer(queue),
             Tokens(login),
-            Servers(login),
+            Servers(login, interval=0.5),
         ]
         if self.guest:
             clients += [Ping(self.guest), Tcp(self.guest), Stream(self.guest)]
@@ -168,9 +178,10 @@ class Trial:
 
     def _windows(self) -> list[Window]:
         now = time.monotonic()
-        return [
+        faults = [
             Window(one.words, one.begin, one.held, min(one.healed, now)) for one in self.injected
         ]
+        return [*faults, *self.changes]
 
     def _judge(
         self,
@@ -261,7 +272,9 @@ class Trial:
     ) -> None:
         found = checkers.evidence(load.history, self._windows(), checks, begin, end=stopped)
         series = tuple(
-            dataclasses.replace(one, budget=budget.of(one.client.split()[0]))
+            one
+            if (name := one.client.split()[0]) == "boots"
+            else dataclasses.replace(one, budget=budget.of(name))
             for one in found.series
             if one.client not in ("rows read", "messages consume")
         )

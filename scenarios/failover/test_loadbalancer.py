@@ -7,7 +7,7 @@ from devenv.testing.trial import Budget
 #: Seconds. keepalived asks haproxy once a second and hands the address over at the first failure.
 HAPROXY = Budget(api=3.0)
 #: Seconds. Silence of three adverts of 0.3 s; the dead one's address goes on answering meanwhile.
-KEEPALIVED = Budget(api=3.0)
+KEEPALIVED = Budget(api=2.0)
 
 
 def test_haproxy_of_the_vip_holder_is_killed(trial, faults):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from devenv.testing.trial import Budget
 
+#: Seconds. Nobody says that a node was cut off: its peers notice the silence.
 SILENT = Budget(api=5.0)
 
 
 def test_a_minority_is_cut_off(trial, faults):
-    trial(faults.partition("minority"), budget=SILENT, hold=15)
+    trial(faults.partition("minority"), budget=SILENT, hold=12)
 
 
 def test_the_vip_holder_is_cut_off(trial, faults):
-    trial(faults.partition("vip-holder"), budget=SILENT, hold=15)
+    trial(faults.partition("vip-holder"), budget=SILENT, hold=12)
+
+
+def test_the_database_primary_loses_its_peers(trial, faults):
+    """Its port is open and haproxy can reach it, but it is in no cluster: only a question tells."""
+    trial(faults.partition("db-primary", away_from="control"), budget=SILENT, hold=12)

@@ -14,7 +14,8 @@ from devenv.core.events import Events
 from devenv.core.parallel import Timeline
 from devenv.core.redact import Redactor
 from devenv.deploy.actual import Actual, NodeState
-from devenv.environment import Guest, Outcome, Status
+from devenv.deploy.status import Guest, Status
+from devenv.environment import Outcome
 from devenv.nodes.node import ExternalLink, Node, SshTarget
 from devenv.providers.base import Inventory
 from devenv.topology.load import LoadedTopology
@@ -61,6 +62,7 @@ STATUS = Status(
         )
     },
     Guest("first", "172.31.0.150", answers=True),
+    "2026.1",
 )
 
 
@@ -75,9 +77,12 @@ class FakeEnvironment:
         self.redact = redact
         self.calls.append(("open", name, provider))
 
-    def up(self, wanted: LoadedTopology, sources: Mapping[str, Path]) -> Outcome:
+    def up(
+        self, wanted: LoadedTopology, sources: Mapping[str, Path], *, force: bool = False
+    ) -> Outcome:
         """Says one step and that all went well."""
-        self.calls.append(("up", wanted.source, wanted.topology.provider, dict(sources)))
+        words = ("forced",) if force else ()
+        self.calls.append(("up", wanted.source, wanted.topology.provider, dict(sources), *words))
         with self.events.step("nova_api", node="aio", type="container"):
             pass
         return Outcome(STATUS, Timeline(), self.changed)

@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -102,18 +103,25 @@ def test_interruption_ends_with_130(run: Run, fail: Fail, monkeypatch: pytest.Mo
 HANGS = """
 import sys, threading, time, types
 import click
-from devenv.cli import main
-from devenv.cli.session import interruptible
+from devenv.cli import main, session
+
+session._GRACE = GRACE
 
 @click.command()
 def hang():
-    threading.Thread(target=time.sleep, args=[60]).start()
-    with interruptible("`devenv up` goes on from here"):
-        print("ready", flush=True)
+    threading.Thread(target=time.sleep, args=[600]).start()
+    with session.interruptible("`devenv up` goes on from here"):
         try:
-            time.sleep(60)
+            print("ready", flush=True)
+            time.sleep(600)
         finally:
-            time.sleep(HOLD)
+            if TIDY:
+                print("tidying up", flush=True)
+                while True:
+                    try:
+                        time.sleep(600)
+                    except KeyboardInterrupt:
+                        pass
 
 module = types.ModuleType("devenv.cli.hang")
 module.hang = hang
@@ -124,35 +132,46 @@ main.main()
 """
 
 
-def hanging(hold: int) -> subprocess.Popen[str]:
-    """A command with a thread that takes a minute, and `hold` seconds of tidying up."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HANGS.replace("HOLD", str(hold))],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+@contextmanager
+def hanging(*, tidy: bool = False, grace: float = 600) -> Iterator[subprocess.Popen[str]]:
+    """A command with a thread that takes ten minutes, and perhaps tidying up that never ends.
+
+    :param grace: seconds that it may tidy up.
+    """
+    code = HANGS.replace("TIDY", str(tidy)).replace("= GRACE", f"= {grace}")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            if tidy:
+                assert process.stdout.readline() == "tidying up\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_ctrl_c_says_how_to_go_on_and_does_not_wait_for_threads() -> None:
-    process = hanging(hold=0)
-    process.send_signal(signal.SIGINT)
-    _, words = process.communicate(timeout=10)
+    with hanging() as process:
+        _, words = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted: `devenv up` goes on from here" in words
     assert "Traceback" not in words
 
 
 def test_a_second_ctrl_c_ends_at_once() -> None:
-    process = hanging(hold=60)
-    process.send_signal(signal.SIGINT)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(timeout=0.5)
-    process.send_signal(signal.SIGINT)
-    _, words = process.communicate(timeout=30)  # half of what it would hold
+    with hanging(tidy=True) as process:
+        process.send_signal(signal.SIGINT)
+        _, words = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert words == "interrupted: `devenv up` goes on from here\n"
+
+
+def test_after_ctrl_c_tidying_up_has_its_limit() -> None:
+    with hanging(tidy=True, grace=0.1) as process:
+        _, words = process.communicate(timeout=60)
     assert process.returncode == 130
     assert words == "interrupted: `devenv up` goes on from here\n"
 

@@ -92,6 +92,14 @@ def test_what_happens_is_in_the_journal(
     assert kinds == ["start", "done"]
 
 
+def test_nodes_with_guests_go_only_by_force(run: Run, fake: type[FakeEnvironment]) -> None:
+    run("up")
+    run("up", "--force")
+    run("up", env={"DEVENV_FORCE": "1"})
+    ups = [call for call in fake.calls if call[0] == "up"]
+    assert [call[4:] for call in ups] == [(), ("forced",), ("forced",)]
+
+
 def test_sources_come_from_both_and_the_command_line_wins(
     run: Run, fake: type[FakeEnvironment], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def test_status_as_json(run: Run, fake: type[FakeEnvironment]) -> None:
     (node,) = data.pop("nodes")
     assert data == {
         "environment": "default",
+        "release": "2026.1",
         "topology": "aio",
         "cloud": "devenv-default",
         "vip": "172.30.0.11",
@@ -143,19 +145,26 @@ def scenarios(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What the scenario runner was called with."""
     calls: list[tuple[object, ...]] = []
 
-    def main(*arguments: object) -> int:
-        calls.append(arguments)
+    def main(*arguments: object, last_failed: bool, say: Callable[[str], None]) -> int:
+        calls.append((*arguments, *(["last failed"] if last_failed else [])))
+        say("report: /a/page.html")
         return 4
 
-    made = types.SimpleNamespace(main=main, scenarios=lambda: {"nova-boot": "A guest boots."})
+    found = {"failover/vip": "It moves.", "nova-boot": "A guest boots."}
+    made = types.SimpleNamespace(main=main, scenarios=lambda: found)
     monkeypatch.setattr(devenv.testing, "run", made, raising=False)
     return calls
 
 
 def test_scenarios_are_listed(run: Run, scenarios: list[tuple[object, ...]]) -> None:
-    assert "nova-boot  A guest boots." in run("test", "--list").stdout
+    assert run("test", "--list").stdout.splitlines() == [
+        "SCENARIO      WHAT IT PROVES",
+        "failover/vip  It moves.",
+        "nova-boot     A guest boots.",
+    ]
     assert json.loads(run("test", "--list", "--output", "json").stdout) == {
-        "nova-boot": "A guest boots."
+        "failover/vip": "It moves.",
+        "nova-boot": "A guest boots.",
     }
     assert scenarios == []
 
@@ -165,8 +174,11 @@ def test_scenarios_get_pytest_options_and_give_the_exit_code(
 ) -> None:
     result = run("test", "a", "b", "--junit", "out.xml", "--name", "lab", "--", "-x", "--name")
     assert result.exit_code == 4
+    assert (result.stdout, result.stderr) == ("", "report: /a/page.html\n")
     assert run("test").exit_code == 4
+    run("test", "failover", "--last-failed")
     assert scenarios == [
         (["a", "b"], "lab", Path("out.xml"), ["-x", "--name"]),
         ([], "default", None, []),
+        (["failover"], "default", None, [], "last failed"),
     ]

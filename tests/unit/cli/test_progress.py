@@ -16,6 +16,7 @@ from rich.console import Console
 
 from devenv.cli.progress import LineProgress, LiveProgress, progress
 from devenv.core.events import Event
+from devenv.report.timeline import CRITICAL
 
 
 class Clock:
@@ -114,6 +115,12 @@ def test_the_same_name_on_two_nodes_is_two_steps(lines: Lines) -> None:
 def test_notes_are_shown_with_all_their_lines(lines: Lines) -> None:
     lines.at(0, Event("note", "environment", text="first\nsecond\n"))
     assert lines.lines == ["  0:00        environment               first", "        second"]
+
+
+def test_the_critical_path_is_for_the_journal(lines: Lines) -> None:
+    lines.at(0, Event("note", "up", type=CRITICAL, text="aio/mariadb > aio/keystone"))
+    lines.view.close()
+    assert lines.lines == []
 
 
 def test_skipped_steps_give_one_line_a_reason_and_are_counted(lines: Lines) -> None:

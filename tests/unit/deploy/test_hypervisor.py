@@ -84,7 +84,6 @@ def test_a_domain_whose_name_is_the_beginning_of_another_one(compute: Compute) -
     assert compute.guests() == ["on"]
 
 
-@pytest.mark.xfail(strict=True, reason="names are split at blanks")
 def test_a_name_with_a_blank_is_one(compute: Compute) -> None:
     compute.domain("instance-00000001", "my first server", 100)
     assert compute.guests() == ["my first server"]

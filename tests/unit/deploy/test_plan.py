@@ -14,7 +14,6 @@ from devenv.deploy.actual import NodeState
 from devenv.deploy.plan import plan
 from devenv.services.render import Rendered
 
-
 #: A database with its jobs, an API with a job behind it, and one that has nothing to do with it.
 CLOUD = [
     job("db_bootstrap", volume="data"),

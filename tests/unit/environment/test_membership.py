@@ -128,7 +128,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
     made = Nodes()
     monkeypatch.setattr(environment, "connected", made.connected)
     monkeypatch.setattr(
-        environment, "inspect_all", lambda connections, name: {n: made.states[n] for n in connections}
+        environment,
+        "inspect_all",
+        lambda connections, name: {n: made.states[n] for n in connections},
     )
     return made
 
@@ -313,7 +315,6 @@ def test_a_guest_that_does_not_answer_is_made_again(lab: Environment) -> None:
     assert jobs(states, lab._again(states, engines(answers=False))) == [f"ctl1/{GUEST_JOB}"]
 
 
-@pytest.mark.xfail(strict=True, reason="the record's node is named, and not the one of the job")
 @pytest.mark.parametrize(("code", "wiped"), [(0, True), (1, False)], ids=["wiped", "failed"])
 def test_a_guest_that_only_a_record_tells_of_is_made_again(
     lab: Environment, code: int, wiped: bool

@@ -56,9 +56,7 @@ class Machine:
         path.chmod(0o755)
         return path
 
-    def run(
-        self, *command: str | Path, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command; its programs' calls are forgotten before."""
         self._calls.unlink(missing_ok=True)
         return subprocess.run(

@@ -127,6 +127,16 @@ def test_a_start_that_was_killed_begins_again(node: Node) -> None:
     assert not node.file(".bootstrapping").exists() and node.file("grastate.dat").exists()
 
 
+def test_a_start_that_was_killed_while_files_are_unpacked_begins_again(node: Node) -> None:
+    """The folder that tells of finished data is there already."""
+    node.program("tar", f"mkdir {DATA}/mysql; echo half > {DATA}/mysql/half; kill -9 $PPID")
+    assert node.bootstrap().returncode != 0
+    (node.root / "programs/tar").unlink()
+    assert node.bootstrap().returncode == 0
+    assert node.made == 1
+    assert not node.file("mysql/half").exists()
+
+
 def test_a_database_that_fails_is_a_job_that_fails(node: Node) -> None:
     node.program("mariadbd", "exit 3")
     assert node.bootstrap().returncode != 0
@@ -166,9 +176,7 @@ def test_all_members_remember_the_same_view_with_all_of_them(tmp_path: Path) -> 
 def test_all_members_begin_with_the_same_state(tmp_path: Path) -> None:
     """At position 0 of one history, so that none has to copy another's files."""
     (state,) = {node.file("grastate.dat").read_text() for node in bootstrapped(tmp_path)}
-    assert re.fullmatch(
-        rf"version: 2\.1\nuuid: {UUID}\nseqno: 0\nsafe_to_bootstrap: 0\n", state
-    )
+    assert re.fullmatch(rf"version: 2\.1\nuuid: {UUID}\nseqno: 0\nsafe_to_bootstrap: 0\n", state)
 
 
 def test_another_environment_has_other_members(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devenv.report import facts, page, results, timeline
-from devenv.report.results import Check, Evidence, Figure, Outcome, Result, Run, Verdict
+from devenv.report.results import Check, Evidence, Figure, Outcome, Result, Run, Series, Verdict
 
 EVIL = "<script>alert(1)</script> \"'&\x1b[31m\x00"
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -114,6 +114,16 @@ def test_what_the_faults_cost_is_on_top(document: Document) -> None:
     assert found["Longest gap"] == f"{longest:.1f} s"
     assert found["Acknowledged writes lost"] == f"0 of {rows:,}"
     assert found["Gaps within budget"] == "69 of 72"
+
+
+def test_the_longest_gap_is_that_of_a_client_with_a_budget() -> None:
+    rows, boots = Series("rows", (), ((1, 3),), 3.0), Series("boots boot", (), ((1, 21),))
+    both, alone = Evidence(series=(rows, boots)), Evidence(series=(boots,))
+    found = [
+        tiles(Document(page.render(Run("e", [Result("t.py::t", evidence=one)]))))["Longest gap"]
+        for one in (both, alone)
+    ]
+    assert found == ["2.00 s", "20.0 s"]
 
 
 @pytest.mark.parametrize(

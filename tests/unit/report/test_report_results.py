@@ -34,6 +34,15 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["results.json"], "no partial file"
 
 
+def test_every_text_is_redacted_and_nothing_else_changes(tmp_path: Path) -> None:
+    run = sample.run()
+    results.write(tmp_path / "plain.json", run)
+    results.write(tmp_path / "redacted.json", run, lambda text: text.replace("kill", "***"))
+    plain = (tmp_path / "plain.json").read_text()
+    assert "kill" in plain
+    assert (tmp_path / "redacted.json").read_text() == plain.replace("kill", "***")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -146,6 +155,12 @@ def test_a_run_of_everything_has_its_own_time_and_facts() -> None:
     merged = merge(old, Run("e", [Result("b"), Result("a")], {"release": "new"}, 200.0))
     assert (merged.began, merged.facts) == (200.0, {"release": "new"})
     assert [one.test for one in merged.results] == ["a", "b"]
+
+
+def test_the_tests_of_a_file_replace_that_it_could_not_be_collected() -> None:
+    old = Run("e", [Result("a.py", "error"), Result("b.py", "error"), Result("c.py::t")])
+    merged = merge(old, Run("e", [Result("a.py::t"), Result("c.py", "error")]))
+    assert [one.test for one in merged.results] == ["b.py", "c.py::t", "a.py::t", "c.py"]
 
 
 @given(_RUNS, _RUNS)

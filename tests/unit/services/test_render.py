@@ -143,7 +143,9 @@ def test_a_config_override_changes_what_reads_the_file() -> None:
 def test_no_bootstrap_job_depends_on_config(name: str) -> None:
     service = CATALOGUE[name]
     overrides = {name: {"config": {"some": {"x": 1}}}}
-    found = changed(renderer(MULTINODE), renderer(MULTINODE, overrides))
+    # One control node has no load balancer.
+    place = MULTINODE if name == "loadbalancer" else AIO
+    found = changed(renderer(place), renderer(place, overrides))
     reading = {
         container
         for container, spec in service.containers.items()
@@ -151,6 +153,25 @@ def test_no_bootstrap_job_depends_on_config(name: str) -> None:
     }
     bootstraps = {container for container, spec in service.containers.items() if spec.bootstrap}
     assert found == reading - bootstraps != set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        service.name
+        for service in SERVICES
+        if service.config
+    ],
+)
+def test_what_a_config_override_changes_has_options_in_sections(name: str) -> None:
+    """Into another kind of file nothing can be merged."""
+    service, made = CATALOGUE[name], renderer(MULTINODE)
+    for container, spec in service.containers.items():
+        item = made.render(service, container, made.nodes_for(spec)[0])
+        for file in spec.files:
+            if Path(file.dest).name == service.config:
+                parsed = configparser.ConfigParser(strict=False, interpolation=None)
+                parsed.read_string(f"[DEFAULT]\n{item.files[file.template].decode()}")
 
 
 def test_a_file_override_changes_what_reads_that_file() -> None:
