@@ -157,11 +157,7 @@ def test_no_bootstrap_job_depends_on_config(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        service.name
-        for service in SERVICES
-        if service.config
-    ],
+    [service.name for service in SERVICES if service.config],
 )
 def test_what_a_config_override_changes_has_options_in_sections(name: str) -> None:
     """Into another kind of file nothing can be merged."""
