@@ -20,8 +20,9 @@ from devenv.services.render import Renderer
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-#: Seconds in which a cluster whose members all run may come back by itself.
-PATIENCE = 20
+#: Seconds in which a cluster whose members all run may come back by itself, all at once with
+#: everything else on its nodes.
+PATIENCE = 90
 #: States of a container that may go on by itself.
 _UP = ("running", "paused", "restarting")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,10 @@ WORKERS = 4
 JOB_TIMEOUT = 600
 #: Lines of a failed container's log that an error shows.
 LOG_LINES = 25
-#: An untouched container that was ready once is given this many seconds to answer.
+#: An untouched container that was ready once is given this many seconds to answer, unless it was
+#: started within as many seconds as `_YOUNG`: its node booted, and it may be as slow as a new one.
 CHECK_TIMEOUT = 60
+_YOUNG = 300
 #: Ask again and again inside the container for a few seconds: an exec costs the node's engine more
 #: than the question itself, and while services start, processors are what everybody waits for.
 _UNTIL = """
@@ -116,7 +119,7 @@ class Converge:
         elif action.verb == "start":
             container = connection.docker.containers.get(wanted.name)
             container.unpause() if container.status == "paused" else container.start()
-        timeout = CHECK_TIMEOUT if action.verb == "check" else None
+        timeout = CHECK_TIMEOUT if action.verb == "check" and not _young(action) else None
         self.wait_ready(connection, wanted, timeout)
 
     # -- containers --------------------------------------------------------------------
@@ -274,3 +277,16 @@ class Converge:
             database.names,
             schemas.path(self._recipes[wanted.spec.image], database.names),
         )
+
+
+def _young(action: Action) -> bool:
+    """Whether a container was started a short while ago, in the engine's words."""
+    found = (
+        re.match(r"Up (\d+|About a|Less than a) (second|minute)", action.actual.status)
+        if action.actual
+        else None
+    )
+    if not found:
+        return False
+    count = int(found[1]) if found[1].isdigit() else 1
+    return found[2] == "second" or count * 60 <= _YOUNG

@@ -55,6 +55,7 @@ def plan(
     }
     _cascade(wanted, reasons, after, actual)
     _one_after_the_other(wanted, actual, after)
+    _through_what_is_done(after, {id for id, reason in reasons.items() if not reason})
     actions = []
     for item in wanted:
         id = _id(item.node, item.name)
@@ -106,6 +107,18 @@ def _after(item: Rendered, places: Mapping[str, list[Rendered]]) -> set[str]:
                 f"{item.service}: {item.name} comes after {name}, which no service has"
             )
     return ids
+
+
+def _through_what_is_done(after: dict[str, set[str]], done: set[str]) -> None:
+    """Whoever waits for a job that was done waits for what that came after.
+
+    Otherwise an API whose schema is there would be asked before its database is started.
+    """
+    while any(before & done for before in after.values()):
+        for before in after.values():
+            for job in before & done:
+                before.remove(job)
+                before |= after[job]
 
 
 def _one_after_the_other(
