@@ -7,9 +7,9 @@ from devenv.testing.trial import Budget
 #: Seconds. Galera gives a silent member up after evs.suspect_timeout (1 s), then the others agree
 #: on a view without it (another second); until then no commit is acknowledged. haproxy asks it
 #: meanwhile. Much less would take a busy member for a dead one.
-KILLED = Budget(api=4.0)
+KILLED = Budget(api=5.0)
 #: Seconds. The same, and connections that nobody closes: each waits for its own timeout.
-SILENT = Budget(api=5.0)
+SILENT = Budget(api=6.0)
 
 
 def test_the_database_primary_is_killed(trial, faults):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from devenv.testing.trial import Budget
 
 #: Seconds. Nobody says that a node was switched off: its peers notice the silence.
-SILENT = Budget(api=5.0)
+SILENT = Budget(api=6.0)
 #: Seconds. The APIs do not need a compute node; its guests boot again, emulated, when it is back.
 COMPUTE = Budget(api=3.0, guest=120.0)
 #: Seconds with nothing at all: until the nodes are on, and all that Python has been imported.
