@@ -55,8 +55,28 @@ def provider(environment: Environment) -> Provider:
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
     """One node."""
-    file = tmp_path_factory.mktemp("topology") / "light.yaml"
-    file.write_text(TOPOLOGY)
+    return _load(tmp_path_factory, TOPOLOGY)
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
+    """And another one."""
+    return _load(tmp_path_factory, TOPOLOGY + "  other: {roles: [compute], memory: 1GiB}\n")
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> LoadedTopology:
+    """Several control nodes, where one has its own address as the virtual IP."""
+    more = "  more: {count: 2, roles: [control], memory: 1GiB}\n"
+    return _load(tmp_path_factory, TOPOLOGY + more)
+
+
+def _load(factory: pytest.TempPathFactory, text: str) -> LoadedTopology:
+    """Always from the same file: it is one topology, at different times."""
+    folder = factory.getbasetemp() / "contract-topology"
+    folder.mkdir(exist_ok=True)
+    file = folder / "light.yaml"
+    file.write_text(text)
     return load(file)
 
 
@@ -89,3 +109,25 @@ class TestLocalProvider(ProviderContract):
             return done.stdout if done.returncode == 0 else None
 
         return wait_until(ask, what="SSH", timeout=30, node=node.name)
+
+    def names(self, provider: Provider, node: Node) -> dict[str, str]:
+        """Out of its /etc/hosts, as the engine shows it."""
+        text = subprocess.run(
+            ["docker", "exec", self._container(provider, node), "cat", "/etc/hosts"],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        found = {name: line.split()[0] for line in text.splitlines() for name in line.split()[1:]}
+        inventory = provider.nodes()
+        assert inventory is not None
+        known = {one.name for one in inventory.nodes} | {"other", "light", "more1", "more2"}
+        return {name: address for name, address in found.items() if name in known}
+
+    def wipe(self, provider: Provider, node: Node) -> None:
+        """Its container and its volume."""
+        name = self._container(provider, node)
+        subprocess.run(["docker", "rm", "-f", "-v", name], check=True, capture_output=True)
+        subprocess.run(["docker", "volume", "rm", name], check=True, capture_output=True)
+
+    def _container(self, provider: Provider, node: Node) -> str:
+        inventory = provider.nodes()
+        return f"devenv-{inventory.environment}-{node.name}" if inventory else ""
