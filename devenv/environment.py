@@ -112,6 +112,7 @@ class Environment:
                 self._retire(wanted, services, existing, going, images)
             inventory = self.provider.create(wanted, store.volume)
             with connected(inventory.nodes, self._sockets) as connections:
+                self._heal(inventory, connections)
                 secrets = self._secrets(connections, inventory, wanted.text)
                 renderer = self._renderer(wanted, services, inventory, secrets, images)
                 rendered = [
@@ -126,7 +127,6 @@ class Environment:
                 delivery.Delivery(self.stores, store, self.events).ensure(
                     needed, images, connections
                 )
-                self._heal(inventory, connections)
                 states = inspect_all(connections, self.name)
                 clusters = Clusters(renderer, connections, self.events)
                 clusters.forget_wiped(states)

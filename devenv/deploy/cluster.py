@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Seconds in which a cluster whose members all run may come back by itself, all at once with
 #: everything else on its nodes.
 PATIENCE = 90
+#: The same where some members are away, so that those left may be busy agreeing on it.
+GLANCE = 15
 #: States of a container that may go on by itself.
 _UP = ("running", "paused", "restarting")
 
@@ -113,7 +115,7 @@ class Clusters:
             raise NotYet("none is a member")
 
         try:
-            wait_until(one, what=members.name, timeout=PATIENCE if wait else 0)
+            wait_until(one, what=members.name, timeout=PATIENCE if wait else GLANCE)
         except WaitTimeout:
             return False
         return True

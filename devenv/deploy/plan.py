@@ -138,6 +138,8 @@ def _one_after_the_other(
         found = actual[item.node].containers.get(item.name)
         if item.spec.is_job or _container(item, found)[0] != "replace":
             continue
+        if found is None or found.state != "running":
+            continue  # It serves nobody, and may be what its neighbours wait for.
         id = _id(item.node, item.name)
         after[id] |= back.get(item.name, set())
         if item.name in last:

@@ -122,8 +122,13 @@ def heal(record: Record, site: Site) -> str:
     if not site.has(fault.node):
         records.remove(site.environment, record.id)
         return f"forgot `{fault.describe()}`: {fault.node} is gone"
-    with site.events.step(f"heal: {fault.describe()}", node=fault.node, type="fault"):
-        fault.heal(site)
+    try:
+        with site.events.step(f"heal: {fault.describe()}", node=fault.node, type="fault"):
+            fault.heal(site)
+    except Inconclusive:
+        # Such as a reset that never came: there is nothing to heal, and never will be.
+        records.remove(site.environment, record.id)
+        raise
     records.remove(site.environment, record.id)
     return f"healed `{fault.describe()}`"
 

@@ -300,7 +300,7 @@ def trial(
         result.evidence, result.logs = evidence, dict(logs)
 
     guest = environment.status().guest
-    address = guest.address if guest and guest.answers else None
+    address = guest.address if guest else None
     return Trial(
         environment, inventory, connections, containers, cloud, address, measure, phase, keep
     )

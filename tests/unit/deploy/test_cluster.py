@@ -22,6 +22,12 @@ from devenv.services.render import Place, Renderer
 from devenv.topology.models import Topology
 
 
+@pytest.fixture(autouse=True)
+def no_second_glance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster with members away is asked once."""
+    monkeypatch.setattr(cluster, "GLANCE", 0)
+
+
 def node(number: int, role: str = "control", name: str = "ctl") -> Node:
     address = f"172.30.0.{number}"
     ssh = SshTarget(address, Path("/k"), Path("/h"))
