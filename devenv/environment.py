@@ -130,8 +130,10 @@ class Environment:
                 states = inspect_all(connections, self.name)
                 clusters = Clusters(renderer, connections, self.events)
                 clusters.forget_wiped(states)
-                again = clusters.lost(states) or self._again(states, connections)
-                states = inspect_all(connections, self.name)
+                again = clusters.lost(states)
+                if again:  # Members were stopped.
+                    states = inspect_all(connections, self.name)
+                again = again or self._again(states, connections)
                 actions = plan(rendered, states, again)
                 hashes = {name: image.recipe for name, image in images.items()}
                 timeline = Converge(self.name, connections, hashes, self.events).run(actions)

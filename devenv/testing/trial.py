@@ -85,16 +85,14 @@ class Trial:
         budget: Budget,
         hold: float = 8.0,
         boots: bool = False,
-        without: Sequence[str] = (),
         recovery: float = RECOVERY,
     ) -> None:
         """Inject `fault` for `hold` seconds while clients run, and fail unless all is well.
 
         :param boots: servers are booted and deleted all the while, too.
-        :param without: clients that this fault is not about.
         :param recovery: seconds after healing until every client must be well.
         """
-        with self.running(budget=budget, boots=boots, without=without) as load:
+        with self.running(budget=budget, boots=boots) as load:
             with fault as injected:
                 self.injected.append(injected)
                 with self.say(f"holding: {injected.words}"):
@@ -103,16 +101,14 @@ class Trial:
                 load.wait_quiet(3.0, recovery)
 
     @contextmanager
-    def running(
-        self, *, budget: Budget, boots: bool = False, without: Sequence[str] = ()
-    ) -> Iterator[Load]:
+    def running(self, *, budget: Budget, boots: bool = False) -> Iterator[Load]:
         """Clients run for as long as the block; at its end everything is judged.
 
         What the block injects by itself it appends to :attr:`injected`.
         """
         with self.say("until every container is in sync"):
             self.containers.wait_members()
-        rows, publisher, consumer, *others = self._clients(boots, without)
+        rows, publisher, consumer, *others = self._clients(boots)
         assert isinstance(rows, Rows) and isinstance(publisher, Publisher)
         assert isinstance(consumer, Consumer)
         load = Load([rows, publisher, consumer, *others])
@@ -146,7 +142,7 @@ class Trial:
 
     # -- clients -----------------------------------------------------------------------
 
-    def _clients(self, boots: bool, without: Sequence[str]) -> list[Client]:
+    def _clients(self, boots: bool) -> list[Client]:
         secrets = self.environment.secrets()
         login = self.environment.cloud(self.inventory)
         vip = str(self.inventory.vip)
@@ -165,7 +161,7 @@ class Trial:
             clients += [Ping(self.guest), Tcp(self.guest), Stream(self.guest)]
         if boots:
             clients.append(Boots(self._own_cloud()))
-        return [client for client in clients if client.name not in without]
+        return clients
 
     def _own_cloud(self) -> Any:
         import openstack
@@ -201,12 +197,12 @@ class Trial:
             *checkers.messages(history, begin),
         ]
         for name in dict.fromkeys(client.name for client in load.clients):
-            found = checkers.availability(
-                history, name, windows, kinds=_KINDS.get(name, ()), end=stopped
-            )
             if name == "boots":
                 checks.append(_boots(load))
                 continue
+            found = checkers.availability(
+                history, name, windows, kinds=_KINDS.get(name, ()), end=stopped
+            )
             checks.append(found.check(budget.of(name), begin))
             for figure in found.figures():
                 self._figure(figure)
