@@ -205,6 +205,7 @@ class Converge:
                 )
 
         limit = timeout or (wanted.spec.ready.timeout if wanted.spec.ready else 30)
+        limit *= connection.node.pace
         try:
             wait_until(
                 answers,
@@ -255,7 +256,7 @@ class Converge:
     def _finish(self, connection: Connection, wanted: Rendered) -> None:
         api = connection.docker.api
         api.start(wanted.name)
-        code = int(api.wait(wanted.name, timeout=JOB_TIMEOUT)["StatusCode"])
+        code = int(api.wait(wanted.name, timeout=JOB_TIMEOUT * connection.node.pace)["StatusCode"])
         if code != 0:
             raise self._failed(connection, wanted, f"exited with {code}")
 

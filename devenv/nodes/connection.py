@@ -135,7 +135,8 @@ class Connection:
         if client is None:
             import docker
 
-            client = docker.DockerClient(base_url=f"unix://{self.docker_path}", timeout=120)
+            timeout = round(120 * self.node.pace)
+            client = docker.DockerClient(base_url=f"unix://{self.docker_path}", timeout=timeout)
             self._clients.client = client
             # Those of threads that ended hold sockets that nobody uses.
             for thread, other in self._open:

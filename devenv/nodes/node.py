@@ -61,6 +61,8 @@ class Node:
     :param address: on the API network, an IPv4 address.
     :param docker_socket: path of the engine's socket on the node.
     :param own_disk: whether its disk is its own: filling it hurts nobody else.
+    :param pace: how many times as long as usual everything may take on it; an emulated
+        processor is 20 times slower.
     """
 
     name: str
@@ -70,3 +72,4 @@ class Node:
     ssh: SshTarget
     docker_socket: str = "/var/run/docker.sock"
     own_disk: bool = True
+    pace: float = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from devenv.core.hashing import tree_files
 from devenv.core.secrets import Secrets
 from devenv.services.catalogue import catalogue
 
@@ -21,8 +22,8 @@ def derive_all(secrets: Secrets) -> None:
             secrets.password(f"{service.database.user}_database")
         if service.identity.user:
             secrets.password(f"{service.identity.user}_keystone")
-        for path in (service.folder / "service.yaml", *(service.folder / "templates").rglob("*")):
-            if path.is_file():
+        for path in tree_files(service.folder):
+            if path.name == "service.yaml" or "templates" in path.parts:
                 for kind, _, name in _ASKED.findall(path.read_text("utf-8")):
                     derive = secrets.password if kind == "password" else secrets.fernet_key
                     derive(name)

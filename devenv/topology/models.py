@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from devenv.topology.machines import Baremetal, Vagrant
 from devenv.topology.values import (
     GIB,
     LABEL_LENGTH,
@@ -245,6 +246,10 @@ class Topology(_Model):
     """Where the services' container images come from."""
     overrides: dict[ServiceName, Override] = Field(default_factory=dict)
     """What a service has of its own, by service: a local checkout, config."""
+    vagrant: Vagrant = Field(default_factory=Vagrant)
+    """What runs the virtual machines, with `provider: vagrant`."""
+    baremetal: Baremetal = Field(default_factory=Baremetal)
+    """The hosts, with `provider: baremetal`."""
 
     @model_validator(mode="after")
     def _check(self) -> Topology:

@@ -148,6 +148,24 @@ def _parse_folder(value: object, info: ValidationInfo) -> Path:
     return path
 
 
+def _parse_file(value: object, info: ValidationInfo) -> Path:
+    """Resolve against ``context["folder"]`` and check that it is there, if that is given."""
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("should be the path of a file")
+    path = Path(value)
+    base: Path | None = (info.context or {}).get("folder")
+    if base is None:
+        return path
+    try:
+        path = (base / path.expanduser()).resolve()
+    except RuntimeError as error:  # "~nobody-of-that-name"
+        raise ValueError(str(error)) from None
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise ValueError(f"the file {path} {what}")
+    return path
+
+
 def _unique(values: tuple[T, ...]) -> tuple[T, ...]:
     for value in values:
         if values.count(value) > 1:
@@ -213,6 +231,14 @@ Folder = Annotated[
     _AS_TEXT,
     WithJsonSchema({"type": "string", "minLength": 1, "examples": ["../nova"]}),
 ]
+ExistingFile = Annotated[
+    Path,
+    PlainValidator(_parse_file),
+    _AS_TEXT,
+    WithJsonSchema({"type": "string", "minLength": 1, "examples": ["~/.ssh/id_ed25519"]}),
+]
+#: A network device: IFNAMSIZ is 16 with the final zero, linux/if.h.
+Interface = Annotated[str, StringConstraints(pattern=r"^[^\s/:]{1,15}$")]
 Role = Literal["control", "network", "compute"]
 UniqueItems = (AfterValidator(_unique), Field(json_schema_extra={"uniqueItems": True}))
 Roles = Annotated[tuple[Role, ...], Field(min_length=1), *UniqueItems]

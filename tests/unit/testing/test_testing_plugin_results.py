@@ -148,6 +148,22 @@ def test_every_secret_of_every_service_is_known(count: int) -> None:
     assert used.secrets - known.secrets == set()
 
 
+def test_files_that_python_leaves_in_a_service_are_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installed devenv has compiled the templates that are programs."""
+    left = tmp_path / "templates/__pycache__/seed.cpython-311.pyc"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"\xa7\r\r\n")
+    (tmp_path / "templates/a.conf").write_text('{{ password("only_here") }}')
+    one = next(iter(catalogue().values()))
+    moved = one.model_copy(update={"folder": tmp_path})
+    monkeypatch.setattr("devenv.testing.secrets.catalogue", lambda: {one.name: moved})
+    known = Handed()
+    derive_all(Secrets(MASTER, known))
+    assert Secrets(MASTER, Handed()).password("only_here") in known.secrets
+
+
 # -- what ran where --------------------------------------------------------------------------
 
 
