@@ -110,7 +110,9 @@ class Environment:
             store = self.stores.ensure(recipes)
             if existing and going:
                 self._retire(wanted, services, existing, going, images)
-            inventory = self.provider.create(wanted, store.volume)
+            # Of the whole catalogue's images those that run here: all there is to bring to a node.
+            used = {name: kept for name, kept in store.images.items() if name in images}
+            inventory = self.provider.create(wanted, replace(store, images=used))
             with connected(inventory.nodes, self._sockets) as connections:
                 self._heal(inventory, connections)
                 secrets = self._secrets(connections, inventory, wanted.text)

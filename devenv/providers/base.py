@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from devenv.core.errors import InputError
 from devenv.host.checks import Probe
+from devenv.images.store import Store
 from devenv.nodes.node import Node
 from devenv.topology.load import LoadedTopology
 
@@ -57,13 +58,14 @@ class Provider(ABC):
         """What this machine needs for `wanted`, as probes that doctor can run and mend."""
 
     @abstractmethod
-    def create(self, wanted: LoadedTopology, store: str) -> Inventory:
+    def create(self, wanted: LoadedTopology, store: Store) -> Inventory:
         """Make what is missing, start what is off, take away what the topology lost.
 
         Nodes that are right are not touched. Each node answers on SSH when this returns, and
         knows the others by name.
 
-        :param store: the image store that new nodes start with.
+        :param store: the images that the topology's services run on. A node may have them from the
+            start; what it lacks is brought to it later.
         :raises InputError: before anything is changed, as :func:`refuse_change` does.
         """
 

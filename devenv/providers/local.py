@@ -19,7 +19,7 @@ from devenv.host.capabilities import Privileges
 from devenv.host.checks import Check, Probe
 from devenv.host.engine import connect, engine_check
 from devenv.host.packages import packages_check
-from devenv.images.store import Stores, ensure_node_image
+from devenv.images.store import Store, Stores, ensure_node_image
 from devenv.nodes import container as system_container
 from devenv.nodes.container import Attachment, SystemContainer
 from devenv.nodes.keys import key_pair
@@ -175,7 +175,7 @@ class LocalProvider(Provider):
 
     # -- make --------------------------------------------------------------------------
 
-    def create(self, wanted: LoadedTopology, store: str) -> Inventory:
+    def create(self, wanted: LoadedTopology, store: Store) -> Inventory:
         """Networks, then volumes cloned from `store` and containers, all nodes at the same time."""
         client = connect()
         self._refuse(client, wanted)
@@ -220,7 +220,7 @@ class LocalProvider(Provider):
                         wanted,
                         spec,
                         orders[spec.name],
-                        store,
+                        store.volume,
                         attachments[spec.name],
                         hosts,
                     )

@@ -17,6 +17,7 @@ from typing import get_args
 import pytest
 
 from devenv.core.errors import InputError, NodeError, Unsupported
+from devenv.images.store import Store
 from devenv.nodes.node import Node
 from devenv.providers.base import Inventory, PowerAction, Provider, leaving, refuse_change
 from devenv.topology.load import LoadedTopology
@@ -38,7 +39,7 @@ class ProviderContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def inventory(self, provider: Provider, wanted: LoadedTopology, store: str) -> Inventory:
+    def inventory(self, provider: Provider, wanted: LoadedTopology, store: Store) -> Inventory:
         """The environment, made if it is not there."""
         return provider.create(wanted, store)
 
@@ -95,7 +96,7 @@ class ProviderContract:
         assert provider.nodes() == inventory
 
     def test_creating_again_changes_nothing(
-        self, provider: Provider, wanted: LoadedTopology, store: str, inventory: Inventory
+        self, provider: Provider, wanted: LoadedTopology, store: Store, inventory: Inventory
     ) -> None:
         before = self.births(provider, inventory)
         assert provider.create(wanted, store) == inventory
@@ -106,7 +107,7 @@ class ProviderContract:
         provider: Provider,
         wanted: LoadedTopology,
         larger: LoadedTopology,
-        store: str,
+        store: Store,
         inventory: Inventory,
     ) -> None:
         before = self.births(provider, inventory)
@@ -134,7 +135,7 @@ class ProviderContract:
         provider: Provider,
         wanted: LoadedTopology,
         larger: LoadedTopology,
-        store: str,
+        store: Store,
         inventory: Inventory,
     ) -> None:
         made = provider.create(larger, store)
@@ -150,7 +151,7 @@ class ProviderContract:
         self,
         provider: Provider,
         wanted: LoadedTopology,
-        store: str,
+        store: Store,
         inventory: Inventory,
         place: int,
     ) -> None:
@@ -165,7 +166,7 @@ class ProviderContract:
         self.all_know_all(provider, inventory)
 
     def test_what_is_refused_changes_nothing(
-        self, provider: Provider, refused: LoadedTopology, store: str, inventory: Inventory
+        self, provider: Provider, refused: LoadedTopology, store: Store, inventory: Inventory
     ) -> None:
         before = self.births(provider, inventory)
         with pytest.raises(InputError) as at_create:
@@ -189,7 +190,7 @@ class ProviderContract:
         assert provider.nodes() == inventory
 
     def test_creating_again_starts_what_is_off(
-        self, provider: Provider, wanted: LoadedTopology, store: str, inventory: Inventory
+        self, provider: Provider, wanted: LoadedTopology, store: Store, inventory: Inventory
     ) -> None:
         node = inventory.nodes[0]
         before = self.birth(provider, node)
@@ -207,7 +208,7 @@ class ProviderContract:
         assert self.birth(provider, node) == before
 
     def test_creating_again_resumes_what_is_paused(
-        self, provider: Provider, wanted: LoadedTopology, store: str, inventory: Inventory
+        self, provider: Provider, wanted: LoadedTopology, store: Store, inventory: Inventory
     ) -> None:
         node = inventory.nodes[0]
         before = self.birth(provider, node)
@@ -306,7 +307,7 @@ class ProviderContract:
         assert self.births(provider, inventory).keys() == before.keys()
 
     def test_destroying_leaves_nothing_and_all_can_be_made_again(
-        self, provider: Provider, wanted: LoadedTopology, store: str, inventory: Inventory
+        self, provider: Provider, wanted: LoadedTopology, store: Store, inventory: Inventory
     ) -> None:
         before = self.births(provider, inventory)
         provider.power(inventory.nodes[0].name, "pause")

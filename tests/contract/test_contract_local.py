@@ -11,6 +11,7 @@ from docker.errors import NotFound
 from fake_engine import Engine
 from provider_contract import ProviderContract
 
+from devenv.images.store import Store
 from devenv.nodes.node import Node
 from devenv.providers.base import Provider
 from devenv.topology.load import LoadedTopology
@@ -63,9 +64,9 @@ def _folder(factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store() -> str:
+def store() -> Store:
     """A volume that counts as a complete store."""
-    return local_fakes.STORE
+    return Store(local_fakes.STORE, {}, 0)
 
 
 class TestLocalProvider(ProviderContract):

@@ -13,6 +13,7 @@ from fake_objects import Container
 from local_fakes import STORE, container_of, install, names_of, provider, topology, wipe
 
 from devenv.core.errors import InputError
+from devenv.images.store import Store
 from devenv.providers.base import Inventory
 from devenv.providers.local import LocalProvider
 
@@ -44,7 +45,7 @@ def lab(engine: Engine, tmp_path: Path) -> LocalProvider:
 
 @pytest.fixture
 def up(lab: LocalProvider, tmp_path: Path) -> Up:
-    return lambda text: lab.create(topology(tmp_path, text), STORE)
+    return lambda text: lab.create(topology(tmp_path, text), Store(STORE, {}, 0))
 
 
 def names(inventory: Inventory | None) -> str:
@@ -279,11 +280,11 @@ def test_a_node_without_its_container_keeps_its_data(
 ) -> None:
     """Also when the image store is another by now: a clone would be another engine's data."""
     wanted = topology(tmp_path, cloud(3))
-    before = lab.create(wanted, STORE)
+    before = lab.create(wanted, Store(STORE, {}, 0))
     keys = host_keys(engine, before)
     container_of(engine, "lab", "ctl2").remove(force=True)
     engine.client().volumes.create("devenv-images-5678", labels={})
-    assert lab.create(wanted, "devenv-images-5678") == before
+    assert lab.create(wanted, Store("devenv-images-5678", {}, 0)) == before
     assert engine.volumes_by_name["devenv-lab-ctl2"].cloned_from == STORE
     assert host_keys(engine, before) == keys == known(before)
 

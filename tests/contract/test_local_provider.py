@@ -15,6 +15,7 @@ from local_fakes import STORE, THREE, container_of, install, provider, topology
 
 from devenv.core import labels
 from devenv.core.errors import BuildError, HostError, InputError
+from devenv.images.store import Store
 from devenv.providers.base import Inventory
 from devenv.providers.local import LocalProvider
 
@@ -46,7 +47,7 @@ def accepts(engine: Engine, inventory: Inventory, node: str) -> bool:
 
 
 def test_what_a_node_is_made_of(engine: Engine, lab: LocalProvider, tmp_path: Path) -> None:
-    inventory = lab.create(topology(tmp_path), STORE)
+    inventory = lab.create(topology(tmp_path), Store(STORE, {}, 0))
     container = container_of(engine, "lab", "cmp")
     assert container.volumes == ["devenv-lab-cmp"]
     assert engine.volumes_by_name["devenv-lab-cmp"].cloned_from == STORE
@@ -65,7 +66,7 @@ def test_what_a_node_is_made_of(engine: Engine, lab: LocalProvider, tmp_path: Pa
 
 
 def test_everything_carries_the_label(engine: Engine, lab: LocalProvider, tmp_path: Path) -> None:
-    lab.create(topology(tmp_path), STORE)
+    lab.create(topology(tmp_path), Store(STORE, {}, 0))
     made = [
         *(container.labels for container in engine.containers_by_id.values()),
         *(network.attrs["Labels"] for network in engine.networks_by_id.values()),
@@ -78,15 +79,15 @@ def test_everything_carries_the_label(engine: Engine, lab: LocalProvider, tmp_pa
 
 
 def test_no_helper_is_left(engine: Engine, lab: LocalProvider, tmp_path: Path) -> None:
-    lab.create(topology(tmp_path), STORE)
+    lab.create(topology(tmp_path), Store(STORE, {}, 0))
     assert {c.name for c in engine.containers_by_id.values()} == {
         "devenv-lab-ctl1", "devenv-lab-ctl2", "devenv-lab-cmp",
     }  # fmt: skip
 
 
 def test_networks_are_free_ones(engine: Engine, tmp_path: Path) -> None:
-    first = provider("lab", tmp_path / "a").create(topology(tmp_path), STORE)
-    second = provider("lab2", tmp_path / "b").create(topology(tmp_path), STORE)
+    first = provider("lab", tmp_path / "a").create(topology(tmp_path), Store(STORE, {}, 0))
+    second = provider("lab2", tmp_path / "b").create(topology(tmp_path), Store(STORE, {}, 0))
     networks = [first.api, first.external, second.api, second.external]
     assert [str(network) for network in networks] == [
         "172.30.0.0/24", "172.31.0.0/24", "172.30.1.0/24", "172.31.1.0/24",
@@ -105,7 +106,7 @@ def test_a_network_that_another_process_took_in_between(
             engine.client().networks.create("other", "bridge", {}, pool)
 
     engine.before = race
-    assert lab.create(topology(tmp_path), STORE).api == IPv4Network("172.30.1.0/24")
+    assert lab.create(topology(tmp_path), Store(STORE, {}, 0)).api == IPv4Network("172.30.1.0/24")
 
 
 def test_a_given_network_that_is_taken(engine: Engine, lab: LocalProvider, tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_a_given_network_that_is_taken(engine: Engine, lab: LocalProvider, tmp_p
     engine.client().networks.create("other", "bridge", {}, pool)
     text = f"{THREE}networks: {{api: {{cidr: 172.20.5.0/24}}}}\n"
     with pytest.raises(InputError, match=r"the Docker network other has 172\.20\.0\.0/16"):
-        lab.create(topology(tmp_path, text), STORE)
+        lab.create(topology(tmp_path, text), Store(STORE, {}, 0))
     assert engine.containers_by_id == {}
 
 
@@ -126,13 +127,13 @@ def test_an_engine_that_refuses_a_network(
 
     engine.before = full
     with pytest.raises(HostError, match=r"api\.cidr: .* was refused: .*no space left"):
-        lab.create(topology(tmp_path), STORE)
+        lab.create(topology(tmp_path), Store(STORE, {}, 0))
 
 
 def test_a_store_that_is_not_complete(engine: Engine, lab: LocalProvider, tmp_path: Path) -> None:
     engine.client().volumes.create("devenv-images-incomplete", labels={})
     with pytest.raises(BuildError, match="is not complete"):
-        lab.create(topology(tmp_path), "devenv-images-incomplete")
+        lab.create(topology(tmp_path), Store("devenv-images-incomplete", {}, 0))
 
 
 # -- a topology that changes -------------------------------------------------------------
@@ -143,9 +144,9 @@ RENAMED = THREE.replace("cmp:", "far:")
 
 def test_addresses_are_kept(engine: Engine, lab: LocalProvider, tmp_path: Path) -> None:
     """Whatever stands before a node in the file."""
-    before = addresses(lab.create(topology(tmp_path), STORE))
+    before = addresses(lab.create(topology(tmp_path), Store(STORE, {}, 0)))
     text = THREE.replace("  cmp", "  aaa: {roles: [compute]}\n  cmp", 1)
-    after = addresses(lab.create(topology(tmp_path, text), STORE))
+    after = addresses(lab.create(topology(tmp_path, text), Store(STORE, {}, 0)))
     assert {name: after[name] for name in before} == before
     assert len(set(after.values())) == 4
 
@@ -153,9 +154,9 @@ def test_addresses_are_kept(engine: Engine, lab: LocalProvider, tmp_path: Path) 
 def test_a_node_that_the_topology_lost_is_removed(
     engine: Engine, lab: LocalProvider, tmp_path: Path
 ) -> None:
-    before = lab.create(topology(tmp_path), STORE)
+    before = lab.create(topology(tmp_path), Store(STORE, {}, 0))
     starts = {c.name: (c.id, c.starts) for c in engine.containers_by_id.values()}
-    after = lab.create(topology(tmp_path, RENAMED), STORE)
+    after = lab.create(topology(tmp_path, RENAMED), Store(STORE, {}, 0))
     assert [node.name for node in after.nodes] == ["ctl1", "ctl2", "far"]
     with pytest.raises(NotFound):
         container_of(engine, "lab", "cmp")
@@ -169,8 +170,8 @@ def test_a_node_that_the_topology_lost_is_removed(
 def test_a_free_address_goes_to_the_next_node(
     engine: Engine, lab: LocalProvider, tmp_path: Path
 ) -> None:
-    before = addresses(lab.create(topology(tmp_path), STORE))
-    after = addresses(lab.create(topology(tmp_path, RENAMED), STORE))
+    before = addresses(lab.create(topology(tmp_path), Store(STORE, {}, 0)))
+    after = addresses(lab.create(topology(tmp_path, RENAMED), Store(STORE, {}, 0)))
     assert after["far"] == before["cmp"]
 
 
@@ -178,9 +179,9 @@ def test_an_address_is_not_given_while_its_node_is_off(
     engine: Engine, lab: LocalProvider, tmp_path: Path
 ) -> None:
     """A real engine would give it: it keeps no address for a container that is off."""
-    before = addresses(lab.create(topology(tmp_path), STORE))
+    before = addresses(lab.create(topology(tmp_path), Store(STORE, {}, 0)))
     lab.power("cmp", "off")
-    after = addresses(lab.create(topology(tmp_path, ANOTHER), STORE))
+    after = addresses(lab.create(topology(tmp_path, ANOTHER), Store(STORE, {}, 0)))
     assert after["cmp"] == before["cmp"]
     assert len({address for pair in after.values() for address in pair}) == 8
 
@@ -203,10 +204,10 @@ def test_a_kill_at_any_moment_is_mended_by_the_next_create(
 
     engine.before = kill
     with pytest.raises(SystemExit):
-        lab.create(topology(tmp_path), STORE)
+        lab.create(topology(tmp_path), Store(STORE, {}, 0))
     engine.before = lambda what: None
     lab.nodes()  # As `up` does it: it looks first, at whatever the kill left.
-    inventory = lab.create(topology(tmp_path), STORE)
+    inventory = lab.create(topology(tmp_path), Store(STORE, {}, 0))
     assert [node.name for node in inventory.nodes] == ["ctl1", "ctl2", "cmp"]
     assert all(accepts(engine, inventory, node.name) for node in inventory.nodes)
     assert {c.state for c in engine.containers_by_id.values()} == {"running"}
@@ -223,7 +224,7 @@ def test_after_a_kill_everything_can_be_destroyed(
 
     engine.before = kill
     with pytest.raises(SystemExit):
-        lab.create(topology(tmp_path), STORE)
+        lab.create(topology(tmp_path), Store(STORE, {}, 0))
     lab.destroy()
     assert [c.name for c in engine.containers_by_id.values() if "helper" not in c.name] == []
     assert not engine.networks_by_id
@@ -240,7 +241,7 @@ def test_garbage_is_what_a_kill_left_without_a_node(
 
     engine.before = kill
     with pytest.raises(SystemExit):
-        lab.create(topology(tmp_path), STORE)
+        lab.create(topology(tmp_path), Store(STORE, {}, 0))
     removed = lab.collect_garbage()
     assert {line.split()[0] for line in removed} == {"network", "volume"}
     assert not engine.networks_by_id
@@ -253,8 +254,8 @@ def test_garbage_is_what_a_kill_left_without_a_node(
 def test_destroy_removes_only_what_carries_the_label(engine: Engine, tmp_path: Path) -> None:
     """Names that start alike, and things without labels, are other people's."""
     lab, lab2 = provider("lab", tmp_path / "a"), provider("lab2", tmp_path / "b")
-    lab.create(topology(tmp_path), STORE)
-    other = lab2.create(topology(tmp_path), STORE)
+    lab.create(topology(tmp_path), Store(STORE, {}, 0))
+    other = lab2.create(topology(tmp_path), Store(STORE, {}, 0))
     client = engine.client()
     client.volumes.create("devenv-lab-data", labels={})
     client.networks.create("devenv-lab-x", "bridge", {}, {"Config": [{"Subnet": "10.9.0.0/24"}]})
@@ -275,7 +276,7 @@ def test_destroy_removes_only_what_carries_the_label(engine: Engine, tmp_path: P
 @pytest.fixture
 def lost(engine: Engine, lab: LocalProvider, tmp_path: Path) -> Iterator[LocalProvider]:
     """An environment whose state folder is gone, node ctl2 off."""
-    lab.create(topology(tmp_path), STORE)
+    lab.create(topology(tmp_path), Store(STORE, {}, 0))
     lab.power("ctl2", "off")
     shutil.rmtree(tmp_path / "state")
     yield provider("lab", tmp_path / "state")
@@ -292,14 +293,14 @@ def test_a_node_that_was_off_is_reclaimed_when_it_starts(
 ) -> None:
     """As `up` does it: it looks first, and creates then."""
     lost.nodes()
-    inventory = lost.create(topology(tmp_path), STORE)
+    inventory = lost.create(topology(tmp_path), Store(STORE, {}, 0))
     assert all(accepts(engine, inventory, node.name) for node in inventory.nodes)
 
 
 def test_creating_reclaims_without_looking_first(
     engine: Engine, lost: LocalProvider, tmp_path: Path
 ) -> None:
-    inventory = lost.create(topology(tmp_path), STORE)
+    inventory = lost.create(topology(tmp_path), Store(STORE, {}, 0))
     assert all(accepts(engine, inventory, node.name) for node in inventory.nodes)
 
 

@@ -15,6 +15,7 @@ from devenv.core.events import Events
 from devenv.core.redact import Redactor
 from devenv.core.wait import NotYet, wait_until
 from devenv.environment import Environment, required_images
+from devenv.images.store import Store
 from devenv.nodes.node import Node
 from devenv.providers.base import Provider
 from devenv.topology.load import LoadedTopology, load
@@ -81,9 +82,9 @@ def _load(factory: pytest.TempPathFactory, text: str) -> LoadedTopology:
 
 
 @pytest.fixture(scope="module")
-def store(environment: Environment) -> str:
+def store(environment: Environment) -> Store:
     """That of the preset, which the other tests have as well: a new one would replace it."""
-    return environment.stores.ensure(required_images(load("aio"))).volume
+    return environment.stores.ensure(required_images(load("aio")))
 
 
 class TestLocalProvider(ProviderContract):

@@ -21,6 +21,7 @@ from devenv.deploy.actual import Actual, NodeState
 from devenv.deploy.plan import plan
 from devenv.deploy.records import Record
 from devenv.environment import GUEST_JOB, Environment, Guest
+from devenv.images.store import Store
 from devenv.nodes.connection import Connection
 from devenv.nodes.node import ExternalLink, Node, SshTarget
 from devenv.providers.base import Inventory
@@ -140,7 +141,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodes: Nodes) -> Enviro
     monkeypatch.setenv("DEVENV_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(environment, "provider_class", lambda name: FakeProvider)
-    stores = SimpleNamespace(ensure=lambda recipes: SimpleNamespace(volume="store"))
+    stores = SimpleNamespace(ensure=lambda recipes: Store("store", {}, 0))
     monkeypatch.setattr(Environment, "stores", stores)
     return Environment("lab", "local", Events(), Redactor())
 
