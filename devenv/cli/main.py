@@ -26,6 +26,7 @@ COMMANDS = {
     "service": "service:service",
     "fault": "fault:fault",
     "report": "report:report",
+    "snapshot": "snapshot:snapshot",
     "images": "images:images",
     "export": "export:export",
     "doctor": "machine:doctor",

@@ -28,6 +28,7 @@ class Inventory:
     :param gateway: the external network's gateway, which routes for the guests.
     :param virtual: whether `vip` is no node's own: the environment was made for several
         control nodes, however many of them are there now.
+    :param snapshots: the names under which the whole node set was saved, the oldest first.
     """
 
     environment: str
@@ -38,6 +39,7 @@ class Inventory:
     vip: IPv4Address
     gateway: IPv4Address
     virtual: bool = False
+    snapshots: tuple[str, ...] = ()
 
     def with_role(self, role: str) -> tuple[Node, ...]:
         """The nodes that have `role`, in the topology's order."""
@@ -52,6 +54,12 @@ class Provider(ABC):
     """
 
     name: ClassVar[str]
+
+    #: Take nodes that are in other use all the same; ``up --force``.
+    force: bool = False
+    #: Have :meth:`destroy` take back all that :meth:`create` changed on machines that were there
+    #: before; ``down --restore-host``.
+    restore_hosts: bool = False
 
     @abstractmethod
     def check(self, wanted: LoadedTopology) -> Iterable[Probe]:
