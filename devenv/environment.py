@@ -195,8 +195,11 @@ class Environment:
             heal_all(all_records(self.name, connections), site)
 
     def _refuse_guests(self, existing: Inventory, going: tuple[Node, ...]) -> None:
-        """Refuse to lose guests with their nodes; the first guest can be made on another."""
-        stay = set(existing.with_role("compute")) - set(going)
+        """Refuse to lose guests with their nodes: every server, the first guest as well.
+
+        A name does not tell the guest that the seed job made from a server of the user's own, and
+        the job keeps no id of it.
+        """
         with connected(going, self._sockets, 5, lenient=True) as connections:
             found = {name: hypervisor.guests(c) for name, c in connections.items()}
         for node in going:
@@ -207,11 +210,10 @@ class Environment:
                     remedy="bring it back, or lose them with the node: devenv up --force",
                 )
         for name, guests in found.items():
-            others = [guest for guest in guests if guest != "guest" or not stay]
-            if others:
+            if guests:
                 raise InputError(
                     f"the topology has no node {name} any more, and guests run there: "
-                    f"{', '.join(others)}",
+                    f"{', '.join(guests)}",
                     remedy="delete them, or lose them with the node: devenv up --force",
                 )
 

@@ -36,7 +36,7 @@ def test(
     What they found is merged into what is known of the environment; `devenv report` shows it.
 
     Ends with 0 if all passed, 1 if one failed or is unknown, 2 after an error, 3 if nothing ran
-    and 4 if all were skipped.
+    and 4 if all were skipped. SIGTERM ends it as Ctrl-C does, with 143.
 
     \b
     Examples:

@@ -26,10 +26,10 @@ def snapshot() -> None:
 
 
 @snapshot.command()
-@click.argument("name", callback=_name)
+@click.argument("saved", metavar="NAME", callback=_name)
 @common()
 @click.pass_obj
-def save(settings: Settings, name: str) -> None:
+def save(settings: Settings, saved: str) -> None:
     """Save all nodes as NAME.
 
     They stand still meanwhile, so that what one has is what the others know of.
@@ -38,16 +38,16 @@ def save(settings: Settings, name: str) -> None:
     Example:
       devenv snapshot save before-upgrade
     """
-    _change(settings, "save", name)
-    again = show.command("snapshot", "restore", name, name=settings.name)
-    say(f"saved as {name}; back to it: {again}")
+    _change(settings, "save", saved)
+    again = show.command("snapshot", "restore", saved, name=settings.name)
+    say(f"saved as {saved}; back to it: {again}")
 
 
 @snapshot.command()
-@click.argument("name", callback=_name)
+@click.argument("saved", metavar="NAME", callback=_name)
 @common()
 @click.pass_obj
-def restore(settings: Settings, name: str) -> None:
+def restore(settings: Settings, saved: str) -> None:
     """Put all nodes back to what they were when NAME was saved.
 
     What happened since is lost. Ends when every node answers again.
@@ -56,8 +56,8 @@ def restore(settings: Settings, name: str) -> None:
     Example:
       devenv snapshot restore before-upgrade
     """
-    _change(settings, "restore", name)
-    say(f"all nodes are as they were when {name} was saved, and answer")
+    _change(settings, "restore", saved)
+    say(f"all nodes are as they were when {saved} was saved, and answer")
 
 
 @snapshot.command("list")

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 #: On helpers: the fault as JSON.
 LABEL = labels.PREFIX + "fault"
-#: What nft and tc say of a kernel that lacks a hook, an expression or a queueing discipline.
-_LACKING = ("Operation not supported", "No such file or directory", "qdisc kind is unknown",
-            "Protocol not available", "executable file not found")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,20 +35,31 @@ class Helper:
     def run(self, script: str, environment: Mapping[str, str] | None = None) -> str:
         """Run a bash script as root; its standard output.
 
-        :raises Unsupported: when the kernel, or the helper's image, lacks what it takes.
-        :raises NodeError: when it fails in another way.
+        :raises NodeError: when it fails.
         """
         code, (out, err) = self.container.exec_run(
             ["bash", "-ec", script], user="root", environment=dict(environment or {}), demux=True
         )
         said = (err or b"").decode(errors="replace") + (out or b"").decode(errors="replace")
         node = self.connection.node.name
-        if code == 127 or (code != 0 and any(words in said for words in _LACKING)):
-            what = said.strip().partition("\n")[0]
-            raise Unsupported(f"the node cannot break its network in this way: {what}", node=node)
         if code != 0:
             raise NodeError("its network could not be changed", node=node, detail=said)
         return (out or b"").decode(errors="replace")
+
+    def require(self, probe: str, environment: Mapping[str, str] | None = None) -> None:
+        """Try what the kernel and the image have to know, before anything is changed.
+
+        :param probe: a script that leaves nothing behind. What fails after it is a defect of ours
+            or of the node, and is not to be taken for something that the kernel lacks.
+        :raises Unsupported: when it fails.
+        """
+        try:
+            self.run(probe, environment)
+        except NodeError as error:
+            what = (error.detail or "").strip().partition("\n")[0]
+            raise Unsupported(
+                f"the node cannot break its network in this way: {what}", node=error.node
+            ) from error
 
     def remove(self) -> None:
         """Take it away, and with it the mark."""

@@ -21,6 +21,11 @@ from devenv.nodes.connection import Connection
 #: Marks our queueing discipline among others.
 HANDLE = "de0f:"
 _LOAD = 'printf "%s" "$RULES" | nft -f -'
+_CHECK = 'printf "%s" "$RULES" | nft --check -f -'
+#: On a device of its own, which nothing uses: a pair such as Docker makes for containers.
+_TRY_NETEM = """ip link add {device} type veth peer name {device}p
+trap 'ip link del {device}' EXIT
+tc qdisc add dev {device} root netem delay 1ms"""
 #: Prints the milliseconds that each of `count` TCP connections took, up to the first that is lost:
 #: it took more than `limit` seconds. TCP sends a lost SYN again after a second (RFC 6298).
 _CONNECTS = """for i in $(seq {count}); do
@@ -68,10 +73,17 @@ class NetworkFault(Fault):
         return [node.name for node in site.inventory.nodes if node.name != self.node]
 
     def inject(self, site: Site) -> None:
-        """In a helper, which marks the node before anything is changed."""
+        """In a helper, which marks the node before anything is changed.
+
+        :raises Unsupported: when the kernel, or the helper's image, lacks what it takes.
+        """
         connection = site.connection(self.node)
         box = helper.create(connection, site.environment, self)
+        self._probe(box)
         self._break(box, _link(connection, box), site)
+
+    def _probe(self, box: Helper) -> None:
+        box.require(_CHECK, {"RULES": rules.probe()})
 
     @abstractmethod
     def _break(self, box: Helper, link: Link, site: Site) -> None: ...
@@ -184,6 +196,9 @@ class Delay(NetworkFault):
             raise InputError(f"a delay of {self.ms} ms is not between 1 and 10000")
         ready = super().prepare(site)
         return replace(ready, before=_fastest(site, self.node, ready.witnesses[0]))
+
+    def _probe(self, box: Helper) -> None:
+        box.require(_TRY_NETEM.format(device=f"probe-{self.id}"[:14]))
 
     def _break(self, box: Helper, link: Link, site: Site) -> None:
         # A second's worth of frames at 10 Gbit/s; the kernel's own limit of 1000 would lose some.

@@ -71,6 +71,17 @@ def loss(id: str, link: Link, percent: int) -> str:
     return _table(id, link, [rule], [rule])
 
 
+def probe() -> str:
+    """The hooks and expressions of the others, on the loopback device: to be checked, not loaded.
+
+    ``nft --check`` has the kernel look at a batch and drop it (nft(8)).
+    """
+    rules = ["ip saddr { 192.0.2.1 } drop", "arp saddr ip 192.0.2.1 drop",
+             "numgen random mod 100 < 1 drop"]  # fmt: skip
+    chains = [_chain(hook, "lo", rules) for hook in ("ingress", "egress")]
+    return f"table netdev {TABLE}probe {{\n{''.join(chains)}}}\n"
+
+
 def removal(id: str) -> str:
     """Takes the table away, and does nothing if there is none: it is declared first."""
     table = f"table netdev {TABLE}{id}"

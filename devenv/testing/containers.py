@@ -153,14 +153,15 @@ class Containers:
             list(pool.map(self._operator.wait, places))
 
     def logs(self, tail: int = 40) -> dict[str, str]:
-        """The last lines of the members of clusters by ``NODE/NAME``; of nodes that answer."""
+        """The last lines of all containers by ``NODE/NAME``; of nodes that answer."""
         found = {}
+        label = {"label": f"{labels.ENVIRONMENT}={self._environment}"}
         for node, connection in self._connections.items():
             with contextlib.suppress(Exception):
-                for place in members(connection, self._environment):
-                    log = connection.docker.api.logs(place.container.id, tail=tail)
-                    found[f"{node}/{place.container.name}"] = log.decode(errors="replace")
-        return found
+                for entry in connection.docker.api.containers(all=True, filters=label):
+                    log = connection.docker.api.logs(entry["Id"], tail=tail)
+                    found[f"{node}/{entry['Names'][0][1:]}"] = log.decode(errors="replace")
+        return dict(sorted(found.items()))
 
     def exec(self, name: str, command: Sequence[str], node: str | None = None) -> str:
         """Run a command in a container; its standard output.

@@ -55,6 +55,8 @@ class Recorder:
         self._redact: Callable[[str], str] = str
         self._ended: set[str] = set()
         self.results: dict[str, Result] = {}
+        #: While there are connections.
+        self.containers: Containers | None = None
 
     @property
     def wanted(self) -> bool:
@@ -112,6 +114,30 @@ class Recorder:
         if worse or result.outcome == "passed":
             said = report.longreprtext if error is None else str(error)
             result.outcome, result.reason = outcome, said or type(error).__name__
+
+    def keep_logs(self, test: str) -> None:
+        """Keep what containers said, for a failure that has no logs yet; quietly if they cannot.
+
+        Whatever is wrong here, the failure itself is what people have to see.
+        """
+        result = self.result(test)
+        if self.containers and not result.logs:
+            with suppress(Exception):
+                result.logs = self.containers.logs()
+
+    def write_ended(self, path: Path) -> None:
+        """Write the results so far, for the case that this process is killed.
+
+        Nothing about the nodes, which takes seconds; a file that cannot be written is for
+        :meth:`write` to tell.
+        """
+        from devenv.report import results
+
+        ended = [one for one in self.results.values()
+                 if one.test in self._ended or one.outcome != "passed"]  # fmt: skip
+        with suppress(OSError):
+            run = results.Run(environment_name(self._config), ended, {}, self._began)
+            results.write(path, run, self._redact)
 
     def write(self, path: Path) -> None:
         """Write all results, with what ran where.
@@ -221,17 +247,21 @@ def inventory(environment: Environment) -> Inventory:
 
 @pytest.fixture(scope="session")
 def connections(
-    environment: Environment, inventory: Inventory
+    request: pytest.FixtureRequest, environment: Environment, inventory: Inventory
 ) -> Iterator[Mapping[str, Connection]]:
     """Connections to all nodes by name: commands, files, the Docker Engine."""
     from devenv.core import paths
     from devenv.nodes.connection import connected
+    from devenv.testing.containers import Containers
 
     # A folder of their own: those that `environment` opens in this process have the same names.
     sockets = paths.sockets(environment.name) / "test"
     sockets.mkdir(mode=0o700, exist_ok=True)
+    recorder = request.config.stash[_RECORDER]
     with connected(inventory.nodes, sockets) as opened:
+        recorder.containers = Containers(inventory, opened, environment.events)
         yield opened
+        recorder.containers = None
 
 
 @pytest.fixture(scope="session")
@@ -355,7 +385,19 @@ def pytest_runtest_makereport(
     recorder.hide(report)
     if recorder.wanted:
         recorder.record(report, call.excinfo.value if call.excinfo else None)
+        if report.failed and "environment" in getattr(item, "fixturenames", ()):
+            recorder.keep_logs(report.nodeid)
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A run that is killed leaves the results of the tests that ended."""
+    done = yield
+    recorder = item.config.stash[_RECORDER]
+    if recorder.wanted:
+        recorder.write_ended(item.config.getoption("--devenv-results"))
+    return done
 
 
 @pytest.hookimpl(wrapper=True)

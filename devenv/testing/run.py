@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import difflib
 import os
-from collections.abc import Callable, Collection
+import signal
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,11 @@ from devenv.core.errors import (
 )
 from devenv.report import junit as xml
 from devenv.report import page, results
+
+#: What a shell says of a process that SIGTERM ended: 128 and the signal's number.
+_EXIT_TERMINATED = 143
+#: Results of a run that goes on, in the environment's state folder; with the process's id.
+_UNDER_WAY = "results.{}.part.json"
 
 
 def folder() -> Path:
@@ -69,7 +76,7 @@ def main(
     :param last_failed: only the tests that did not pass when they last ran.
     :param say: told where the page is.
     :returns: the exit code: 0 passed, 1 one failed or is unknown, 2 pytest could not run them,
-        3 nothing ran, 4 all were skipped.
+        3 nothing ran, 4 all were skipped, 143 after SIGTERM, which ends the run as Ctrl-C does.
     :raises InputError: when there is no such scenario or environment, or none that failed.
     :raises DevenvError: when the results cannot be written.
     """
@@ -79,10 +86,11 @@ def main(
 
     discover.find(environment)
     state = paths.environment(environment)
+    _take_up(environment, state, say)
     only = _failed(environment, state, where, chosen) if last_failed else None
     tally = _Tally(only)
-    with TemporaryDirectory(prefix="devenv-") as scratch:
-        written = Path(scratch) / page.RESULTS
+    written = state / _UNDER_WAY.format(os.getpid())
+    with _terminable() as terminated:
         ended = pytest.main(
             [
                 *_isolated(where),
@@ -94,8 +102,8 @@ def main(
             ],
             plugins=[tally],
         )  # fmt: skip
-        run = results.read(written) if written.exists() else results.Run(environment)
-    code = tally.exit_code(int(ended))
+    run = results.read(written) if written.exists() else results.Run(environment)
+    code = _EXIT_TERMINATED if terminated else tally.exit_code(int(ended))
     if run.results:
         try:
             _publish(environment, run, state, junit, say)
@@ -104,9 +112,42 @@ def main(
                 f"the results of {environment} cannot be written: {error}",
                 remedy=f"mend that, then: devenv --name {environment} report --junit FILE",
             ) from error
+    written.unlink(missing_ok=True)
     # A test is no better than its evidence, whatever pytest says.
     bad = any(result.verdict in results.BAD for result in run.results)
     return EXIT_FAILED if code == EXIT_OK and bad else code
+
+
+@contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """SIGTERM ends pytest as Ctrl-C does: faults are healed, fixtures closed, results written.
+
+    :returns: the signals that came. All but the first change nothing: healing goes on.
+    """
+    came: list[int] = []
+
+    def end(number: int, _: Any) -> None:
+        came.append(number)
+        if len(came) == 1:
+            raise KeyboardInterrupt  # pytest takes SystemExit for a failure of the test
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _take_up(environment: str, state: Path, say: Callable[[str], None]) -> None:
+    """Publish what runs that were killed left: the tests that had ended."""
+    for left in sorted(state.glob(_UNDER_WAY.format("*"))):
+        pid = left.name.split(".")[1]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            try:
+                _publish(environment, results.read(left), state, None, say)
+            except DevenvError as error:  # Nobody has to mend the results of a run that was killed.
+                say(f"the results of a run that was killed are lost: {error}")
+            left.unlink()
 
 
 def _publish(

@@ -10,7 +10,7 @@ import pytest
 from docker.errors import NotFound
 from fake_engine import Engine
 from fake_objects import Container
-from local_fakes import STORE, container_of, install, names_of, provider, topology, wipe
+from local_fakes import STORE, container_of, names_of, provider, topology, wipe
 
 from devenv.core.errors import InputError
 from devenv.images.store import Store
@@ -29,18 +29,6 @@ def cloud(control: int, compute: int = 1, api: str = "{}") -> str:
         f"  ctl: {{count: {control}, roles: [control, network]}}\n"
         f"  cmp: {{count: {compute}, roles: [compute]}}\n"
     )
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
-    made = Engine()
-    install(made, monkeypatch)
-    return made
-
-
-@pytest.fixture
-def lab(engine: Engine, tmp_path: Path) -> LocalProvider:
-    return provider("lab", tmp_path / "state")
 
 
 @pytest.fixture

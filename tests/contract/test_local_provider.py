@@ -11,25 +11,13 @@ import pytest
 from docker.errors import NotFound
 from fake_engine import Engine
 from fake_objects import refused
-from local_fakes import STORE, THREE, container_of, install, provider, topology
+from local_fakes import STORE, THREE, container_of, provider, topology
 
 from devenv.core import labels
 from devenv.core.errors import BuildError, HostError, InputError
 from devenv.images.store import Store
 from devenv.providers.base import Inventory
 from devenv.providers.local import LocalProvider
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
-    made = Engine()
-    install(made, monkeypatch)
-    return made
-
-
-@pytest.fixture
-def lab(engine: Engine, tmp_path: Path) -> LocalProvider:
-    return provider("lab", tmp_path / "state")
 
 
 def addresses(inventory: Inventory) -> dict[str, tuple[str, str]]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import docker.errors
 import pytest
 
+from devenv.core.errors import NodeError
 from devenv.deploy import hypervisor
 from devenv.nodes.connection import Connection
 from devenv.services.catalogue import catalogue
@@ -31,6 +33,16 @@ class Compute:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.error: Exception | None = None
+        self.node = SimpleNamespace(name="cmp")
+        self.docker = SimpleNamespace(api=self)
+
+    def inspect_volume(self, name: str) -> dict[str, str]:
+        if self.error:
+            raise self.error
+        if not (self.root / FOLDER[1:]).exists():
+            raise docker.errors.NotFound(name)
+        return {"Mountpoint": FOLDER}
 
     def domain(self, domain: str, server: str) -> None:
         """A server that nova defined here."""
@@ -60,6 +72,13 @@ def test_a_node_without_libvirt(compute: Compute) -> None:
 def test_a_hypervisor_without_domains(compute: Compute) -> None:
     (compute.root / FOLDER[1:] / "networks").mkdir(parents=True)
     assert compute.guests() == []
+
+
+def test_an_engine_that_does_not_tell(compute: Compute) -> None:
+    """Guests may be there."""
+    compute.error = docker.errors.APIError("the engine is broken")
+    with pytest.raises(NodeError, match="its guests are not known"):
+        compute.guests()
 
 
 def test_guests_that_are_off_count_too(compute: Compute) -> None:

@@ -91,7 +91,8 @@ class Nodes:
         return SimpleNamespace(
             node=one,
             docker=SimpleNamespace(
-                api=SimpleNamespace(stop=stop), containers=SimpleNamespace(get=get)
+                api=SimpleNamespace(stop=stop, inspect_volume=lambda name: {"Mountpoint": "/v"}),
+                containers=SimpleNamespace(get=get),
             ),
             read=lambda path: b"the master\n",
             run=lambda script: SimpleNamespace(
@@ -166,7 +167,9 @@ def test_guests_are_not_lost_with_their_node_unasked(
     lab: Environment, nodes: Nodes, shrunk: LoadedTopology
 ) -> None:
     nodes.guests["cmp2"] = ["web", "guest"]
-    with pytest.raises(InputError, match="no node cmp2 any more, and guests run there: web\n") as e:
+    with pytest.raises(
+        InputError, match="no node cmp2 any more, and guests run there: web, guest\n"
+    ) as e:
         lab.up(shrunk, {})
     assert "devenv up --force" in str(e.value)
     assert nodes.did == [], "nothing was changed"
@@ -185,12 +188,12 @@ def test_a_node_without_guests_goes(lab: Environment, nodes: Nodes, shrunk: Load
         lab.up(shrunk, {})
 
 
-def test_the_first_guest_is_made_again_where_there_is_another_compute_node(
+def test_a_server_with_the_first_guests_name_is_not_lost_either(
     lab: Environment, nodes: Nodes
 ) -> None:
     inventory = lab.provider.nodes()
     assert inventory
-    nodes.guests.update(cmp1=["guest"], cmp2=["guest"])
+    nodes.guests.update(cmp1=["guest"])
     lab._refuse_guests(inventory, (CMP2,))
     with pytest.raises(InputError, match="no node cmp1 any more, and guests run there: guest"):
         lab._refuse_guests(inventory, (CMP1, CMP2))

@@ -18,6 +18,7 @@ from fault_fakes import FakeSite, World
 
 import devenv.cli.fault as module
 from devenv.cli.fault import Duration, fault
+from devenv.cli.main import cli
 from devenv.cli.options import Settings
 from devenv.core.errors import InputError
 from devenv.faults import records
@@ -54,7 +55,12 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
     def invoke(*words: str, **options: Any) -> Result:
         settings = Settings(name="lab")
         return CliRunner().invoke(
-            fault, list(words), obj=settings, prog_name="devenv fault", **options
+            fault,
+            list(words),
+            obj=settings,
+            parent=click.Context(cli, info_name="devenv", **cli.context_settings),
+            prog_name="fault",
+            **options,
         )
 
     return invoke

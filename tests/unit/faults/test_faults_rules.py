@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import Any
 
@@ -154,15 +155,15 @@ class Box:
 @pytest.mark.parametrize(
     ("code", "words", "error"),
     [
-        (1, "Error: Could not process rule: No such file or directory", Unsupported),
-        (1, "Error: Could not process rule: Operation not supported", Unsupported),
-        (2, "Error: Specified qdisc kind is unknown.", Unsupported),
-        (127, "bash: line 1: nft: command not found", Unsupported),
+        (1, "Error: Could not process rule: No such file or directory", NodeError),
+        (1, "Error: Could not process rule: Operation not supported", NodeError),
+        (2, "Error: Specified qdisc kind is unknown.", NodeError),
+        (127, "bash: line 1: nft: command not found", NodeError),
         (1, "Error: syntax error, unexpected newline", NodeError),
         (2, "Error: Exclusivity flag on, cannot modify.", NodeError),
     ],
 )
-def test_a_kernel_that_cannot_is_told_from_a_failure(
+def test_only_a_probe_tells_what_a_kernel_lacks(
     code: int, words: str, error: type[Exception], site: FakeSite
 ) -> None:
     connection: Any = site.connections["ctl1"]
@@ -171,6 +172,8 @@ def test_a_kernel_that_cannot_is_told_from_a_failure(
         Helper(connection, box).run("nft -f -")
     assert words in str(caught.value)
     assert type(caught.value) is error
+    with pytest.raises(Unsupported, match=re.escape(words)):
+        Helper(connection, box).require("nft --check -f -")
     done: Any = Box(0, "")
     assert Helper(connection, done).run("true") == "out"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
@@ -257,3 +258,34 @@ def test_a_test_that_was_interrupted_proves_nothing(play: Play) -> None:
         ("test_a", "passed", ""),
         ("test_b", "unknown", "it was interrupted"),
     ]
+
+
+def test_sigterm_closes_fixtures_and_writes(play: Play, tmp_path: Path) -> None:
+    code, kept = play(
+        "import os, pathlib, pytest, signal\n"
+        f"HEALED = pathlib.Path({str(tmp_path / 'healed')!r})\n"
+        "@pytest.fixture(scope='session')\ndef f():\n    yield\n    HEALED.touch()\n"
+        "def test_a(): pass\n"
+        "def test_b(f, measure):\n    measure('x', 1)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "def test_c(): HEALED.rmdir()\n"
+    )
+    assert code == 143
+    assert (tmp_path / "healed").exists()
+    assert [(one.name, one.outcome) for one in kept.results] == [
+        ("test_a", "passed"), ("test_b", "unknown"),
+    ]  # fmt: skip
+    assert not list(paths.environment("lab").glob("*.part.json"))
+
+
+def test_a_killed_run_leaves_what_ended(play: Play) -> None:
+    pid = os.fork()
+    if not pid:
+        play("import os\ndef test_a(): assert 0\ndef test_b(): os.kill(os.getpid(), 9)\n")
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 9
+    _, kept = play("def test_c(): pass\n")
+    assert [(one.name, one.outcome) for one in kept.results] == [
+        ("test_a", "failed"),
+        ("test_c", "passed"),
+    ]
+    assert not list(paths.environment("lab").glob("*.part.json"))
