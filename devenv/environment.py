@@ -52,6 +52,9 @@ _TOPOLOGY_FILE = "/etc/kolla/topology.yaml"
 #: The part of the external network that floating IPs come from: .102 to .249 of a /24.
 _POOL = (0.4, 0.976)
 
+#: Seconds in which a node answers again after it was put back to a snapshot.
+_BACK = 120
+
 #: The job that makes the first guest, and a port that the guest answers on.
 GUEST_JOB, GUEST_PORT = "cloud_guest", 7
 
@@ -88,12 +91,14 @@ class Environment:
         """Make what is missing, change what differs, touch nothing else.
 
         :param sources: checkouts that replace a service's stock code, by service name.
-        :param force: take nodes away that the topology lost, also with guests on them.
+        :param force: take nodes away that the topology lost, also with guests on them; and
+            machines that are in other use.
         :raises DevenvError: when the environment has another topology; and what each part raises.
         """
         services = enabled(wanted)
         recipes = required_images(wanted)
         images = delivery.choose(services, recipes, sources)
+        self.provider.force = force
         with self.locked():
             try:
                 existing = self.provider.nodes()
@@ -333,10 +338,38 @@ class Environment:
         secrets = secrets or self.secrets()
         return Cloud(self.name, f"http://{inventory.vip}:5000/v3", secrets.password("admin"))
 
+    # -- snapshots ---------------------------------------------------------------------
+
+    def snapshot(self, name: str) -> None:
+        """Save all nodes at one moment as `name`.
+
+        :raises Unsupported: when the provider cannot.
+        """
+        with self.locked(), self.events.step(name, type="snapshot", why="all nodes at one moment"):
+            self.inventory()
+            self.provider.snapshot(name)
+
+    def restore(self, name: str) -> None:
+        """Put all nodes back to `name`, and wait until each answers.
+
+        :raises Unsupported: when the provider cannot.
+        :raises InputError: when nothing was saved under that name.
+        """
+        with self.locked():
+            inventory = self.inventory()
+            with self.events.step(name, type="restore", why=f"back to {name}"):
+                self.provider.restore(name)
+                with connected(inventory.nodes, self._sockets, _BACK):
+                    pass
+
     # -- down --------------------------------------------------------------------------
 
-    def down(self) -> list[str]:
-        """Remove everything of this environment; says what it removed."""
+    def down(self, *, restore_hosts: bool = False) -> list[str]:
+        """Remove everything of this environment; says what it removed.
+
+        :param restore_hosts: take back what was changed on hosts that were there before.
+        """
+        self.provider.restore_hosts = restore_hosts
         with self.locked():
             removed = self.provider.destroy()
             return [*removed, *leftovers.remove_helpers(connect()), *self._forget()]

@@ -27,7 +27,8 @@ from devenv.cli.session import changing, interruptible, say, wanted
 @option(
     "--force",
     is_flag=True,
-    help="Take away nodes that the topology lost, also with guests on them.",
+    help="Take away nodes that the topology lost, also with guests on them, and take hosts on that "
+    "run somebody's containers.",
 )
 @common(output=True)
 @click.pass_obj
@@ -84,9 +85,14 @@ def up(
 
 @click.command()
 @topology_option("Only needed if nobody but the topology knows the provider.")
+@option(
+    "--restore-host",
+    is_flag=True,
+    help="Bare metal: take back all that was changed on the hosts, the Docker Engine, too.",
+)
 @common(output=True)
 @click.pass_obj
-def down(settings: Settings, topology: str | None) -> None:
+def down(settings: Settings, topology: str | None, restore_host: bool) -> None:
     """Remove an environment: nodes, networks, volumes, keys. It asks no question.
 
     What other environments use as well (images, kept schemas) stays; `devenv gc --cache`
@@ -96,6 +102,7 @@ def down(settings: Settings, topology: str | None) -> None:
     Examples:
       devenv down
       devenv down --name lab
+      devenv down --name rack --restore-host
     """
     from devenv.core import paths
     from devenv.providers import discover
@@ -112,7 +119,7 @@ def down(settings: Settings, topology: str | None) -> None:
             interruptible(f"`{again}` removes the rest"),
             changing(settings, provider) as environment,
         ):
-            removed = environment.down()
+            removed = environment.down(restore_hosts=restore_host)
     else:
         say(f"there is no environment {settings.name!r}")
     for line in removed:

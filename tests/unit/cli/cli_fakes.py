@@ -87,10 +87,18 @@ class FakeEnvironment:
             pass
         return Outcome(STATUS, Timeline(), self.changed)
 
-    def down(self) -> list[str]:
+    def down(self, *, restore_hosts: bool = False) -> list[str]:
         """Says what it would have removed."""
-        self.calls.append(("down",))
+        self.calls.append(("down", *(["restored"] if restore_hosts else [])))
         return ["container devenv-default-aio", "network devenv-default-api"]
+
+    def snapshot(self, name: str) -> None:
+        """Notes that it was asked."""
+        self.calls.append(("snapshot", name))
+
+    def restore(self, name: str) -> None:
+        """Notes that it was asked."""
+        self.calls.append(("restore", name))
 
     def status(self) -> Status:
         """One node."""
