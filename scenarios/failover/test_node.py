@@ -26,4 +26,4 @@ def test_the_compute_node_of_a_guest_is_reset(trial, faults, cloud):
 
 
 def test_all_controllers_are_switched_off_and_on(trial, faults):
-    trial(faults.power_off("all"), budget=ALL, hold=5, recovery=300)
+    trial(faults.power_off("all"), budget=ALL, hold=5, recovery=300, outage=True)

@@ -5,21 +5,33 @@ counts for the windows of faults, too. ``begin`` is the monotonic time from whic
 report count: times in words are seconds since then, and :func:`evidence` turns all others.
 """
 
-from devenv.testing.checkers.cloud import allocations, exactly_one, overload, quotas
+from devenv.testing.checkers.cloud import (
+    Booked,
+    allocations,
+    boots,
+    down,
+    exactly_one,
+    held_twice,
+    overload,
+    quotas,
+)
 from devenv.testing.checkers.delivery import messages
 from devenv.testing.checkers.durability import rows
-from devenv.testing.checkers.gaps import Availability, availability, latencies
+from devenv.testing.checkers.gaps import Availability, availability
 from devenv.testing.checkers.judgement import combine, evidence, explain, series
 
 __all__ = [
     "Availability",
+    "Booked",
     "allocations",
     "availability",
+    "boots",
     "combine",
+    "down",
     "evidence",
     "exactly_one",
     "explain",
-    "latencies",
+    "held_twice",
     "messages",
     "overload",
     "quotas",

@@ -132,42 +132,6 @@ def availability(
     )
 
 
-def latencies(
-    history: History, client: str, windows: Sequence[Window], *, kinds: Collection[str] = ()
-) -> tuple[Figure, ...]:
-    """Seconds that ``ok`` operations took: p50, p99 (nearest rank) and worst, in three phases.
-
-    Before: completed before the first fault began. During: touched a fault's window, which ends
-    when the fault is healed. After: all others. A phase without an operation has no figures.
-    """
-    fault = min((window.begin for window in windows), default=math.inf)
-    phases: dict[str, list[float]] = {"before": [], "during": [], "after": []}
-    for one in history.of(client, *kinds):
-        if one.outcome != "ok":
-            continue
-        if one.completed <= fault:
-            phase = "before"
-        else:
-            phase = "during" if any(_during(one, window) for window in windows) else "after"
-        phases[phase].append(one.seconds)
-    label = " ".join((client, *sorted(kinds)))
-    return tuple(
-        Figure(f"{label} {name} {phase}", value, "s")
-        for phase, found in phases.items()
-        if found
-        for name, value in (
-            ("p50", percentile(found, 50)),
-            ("p99", percentile(found, 99)),
-            ("worst", max(found)),
-        )
-    )
-
-
-def percentile(values: Collection[float], percent: int) -> float:
-    """The smallest value that at least `percent` of all values do not exceed."""
-    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
-
-
 def _broken(operations: Sequence[Operation], before: Sequence[float], fault: float) -> str:
     """Why there is no baseline to compare with."""
     if not operations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import secrets
 from typing import Any, NoReturn
 
@@ -10,13 +11,27 @@ from devenv.core.wait import NotYet, wait_until
 from devenv.testing.clients.base import Client, words
 from devenv.testing.history import Failed, History
 
+#: Begins the names of all servers of all runs: what one of them left is known by it.
+PREFIX = "devenv-boots-"
+#: How nova's fault tells of an RPC that got no answer: the class of oslo.messaging's error, which
+#: is all that nova.compute.utils.exception_to_dict gives away, or its words inside of another.
+_LOST = re.compile(
+    r"Messaging(Timeout|Exception)|Message(DeliveryFailure|Undeliverable)"
+    r"|Timed out waiting for a reply|No destination for message"
+)
+
+
+class Lost(Exception):
+    """A server ended in ERROR because a message was lost."""
+
 
 class Boots(Client):
     """Boots a tiny server, waits until nova says ACTIVE, deletes it, waits until it is gone.
 
     ``boot`` is ``failed`` when nova refused it or the server ended in ERROR. It is ``info`` when
     it never came to an end: an accepted server that stays in BUILD is what a lost cast looks like,
-    and the error says so. ``delete`` is ``ok`` or ``info``. Their value is the server's name.
+    and the error says so. It is ``info``, too, when the ERROR is that of a lost RPC: no refusal.
+    ``delete`` is ``ok`` or ``info``. Their value is the server's name.
 
     :param cloud: an openstack.connection.Connection for it alone: sessions are not made for two
         threads. Give it a short ``api_timeout`` (10 s), or a dead connection holds it for long.
@@ -35,12 +50,17 @@ class Boots(Client):
         self._cloud = cloud
         self._limit = limit
         self._poll = poll
-        self._prefix = f"evidence-{secrets.token_hex(3)}"
+        self._prefix = f"{PREFIX}{secrets.token_hex(3)}"
         self._numbers = itertools.count(1)
         self._server: dict[str, Any] = {}
         self._refused = False
 
     def open(self) -> None:
+        """Look up what servers are made of, and remove what a run left that was killed.
+
+        :raises WaitTimeout: when a server resists.
+        """
+        self._delete(PREFIX)
         compute, network = self._cloud.compute, self._cloud.network
         self._server = {
             "image_id": self._cloud.image.find_image("guest", ignore_missing=False).id,
@@ -89,7 +109,8 @@ class Boots(Client):
             raise NotYet(words(error)) from error
         if now.status == "ERROR":
             fault = getattr(now, "fault", None) or {}
-            raise Failed(f"ERROR: {fault.get('message') or 'nova gives no reason'}")
+            said = f"ERROR: {fault.get('message') or 'nova gives no reason'}"
+            raise Lost(said) if _LOST.search(said) else Failed(said)
         if now.status != "ACTIVE":
             _not_yet(now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field, replace
 
@@ -9,20 +10,27 @@ from hypothesis import strategies as st
 
 from devenv.report.results import Check, Window
 from devenv.testing.checkers import (
+    Booked,
     allocations,
     availability,
+    boots,
+    down,
     exactly_one,
+    held_twice,
     messages,
     overload,
     quotas,
     rows,
 )
 from devenv.testing.history import History, Operation, Outcome
+from devenv.testing.vip import Sample
 
 #: Times are multiples of it, so sums and differences of floats are exact.
 TICK = 1 / 64
 NODES = ("ctl1", "ctl2", "ctl3")
-CLIENTS = {"rows": ("write",), "messages": ("publish",), "ping": ()}
+MAJORITY = {"rows": ("write",), "messages": ("publish",)}
+CLIENTS = {**MAJORITY, "ping": ()}
+SIZE = {"VCPU": 1, "MEMORY_MB": 96, "DISK_GB": 1}
 #: (invoked, completed, outcome)
 Attempt = tuple[float, float, Outcome]
 
@@ -40,16 +48,38 @@ class Story:
     holders: dict[str, bool | None] = field(
         default_factory=lambda: {node: node == "ctl2" for node in NODES}
     )
-    servers: dict[str, str] = field(default_factory=lambda: {"id-1": "vm1", "id-2": "vm2"})
-    consumers: list[str] = field(default_factory=lambda: ["id-1", "id-2"])
-    usage: dict[str, int] = field(default_factory=lambda: {"instances": 2, "cores": 2})
+    #: Seconds after the story's beginning at which a third node has the VIP, too.
+    twice: list[int] = field(default_factory=list)
+    apart: list[tuple[float, float]] = field(default_factory=list)
+    servers: dict[str, Booked] = field(
+        default_factory=lambda: {
+            "id-1": Booked("vm1", SIZE),
+            "id-2": Booked("vm2", SIZE),
+            "id-3": Booked("no-host", {}),
+        }
+    )
+    allocated: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {"id-1": dict(SIZE), "id-2": dict(SIZE)}
+    )
+    usage: dict[str, int] = field(default_factory=lambda: {"instances": 3, "cores": 2})
     exceeds: str = ""
+    outage: bool = False
     exactly_once: bool = False
     unread: str = ""
 
     @property
     def history(self) -> History:
         return History(list(self.operations))
+
+    @property
+    def samples(self) -> list[Sample]:
+        seconds = range(math.ceil(self.end - self.begin) + 20)
+        return [
+            Sample(self.begin + at, {"ctl1": at in self.twice, "ctl2": True, "ctl3": None})
+            if at % 2
+            else Sample(self.begin + at, {"ctl1": at in self.twice, "ctl2": True, "ctl3": False})
+            for at in seconds
+        ]
 
     def of(self, client: str, *kinds: str, outcome: str = "ok") -> list[Operation]:
         return [one for one in self.history.of(client, *kinds) if one.outcome == outcome]
@@ -134,6 +164,11 @@ def stories(draw: st.DrawFn) -> Story:
     operations, there = written(rng, lived["rows"])
     operations += exchanged(rng, lived["messages"])
     operations += [Operation("ping", "ping", None, *one) for one in lived["ping"]]
+    operations += [
+        Operation("boots", "boot", "b-1", 1.0, 2.0, "ok"),
+        Operation("boots", "boot", "b-2", 3.0, 4.0, "failed", error="No valid host was found."),
+        Operation("boots", "delete", "b-1", 2.0, 3.0, "ok"),
+    ]
     return Story(
         begin=begin,
         window=Window(
@@ -165,9 +200,16 @@ def judge(story: Story) -> tuple[Check, ...]:
             for client, kinds in CLIENTS.items()
         ),
         exactly_one(story.holders),
-        allocations(story.servers, story.consumers),
+        held_twice(story.samples, story.apart, story.begin, limit=5),
+        boots(history),
+        allocations(story.servers, story.allocated),
         quotas(story.usage, {"instances": len(story.servers)}),
-        overload(story.exceeds),
+        overload(story.exceeds, expected=story.outage),
+        *(
+            down(history, client, kind, [(story.window.held, story.window.healed)], story.begin)
+            for client, (kind,) in MAJORITY.items()
+            if story.outage
+        ),
     )
 
 

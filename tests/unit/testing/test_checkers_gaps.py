@@ -1,4 +1,4 @@
-"""Gaps, baselines, phases, and the evidence that is made of them."""
+"""Gaps, baselines, and the evidence that is made of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devenv.report.results import Check, Figure, Point, Verdict, Window
-from devenv.testing.checkers import availability, combine, evidence, explain, latencies
-from devenv.testing.checkers.gaps import Availability, percentile
+from devenv.testing.checkers import availability, combine, evidence, explain
+from devenv.testing.checkers.gaps import Availability
 from devenv.testing.history import History, Operation, Outcome
 
 FAULT = Window("kill haproxy on ctl2", 110.0, 111.0, 115.0)
@@ -149,37 +149,6 @@ def test_only_the_kinds_asked_for_count() -> None:
     boots = availability(history, "nova", [FAULT], kinds=["boot"])
     assert (boots.client, boots.longest) == ("nova boot", 5)
     assert boots.check(3, 100).name == "longest gap of nova boot"
-
-
-def test_latencies_in_phases() -> None:
-    before = [ping(101 + at / 128, took=at / 128) for at in range(1, 101)]
-    during = [ping(110.5, took=2), ping(115.5, took=1.5), ping(113, "info", took=9)]
-    after = [ping(117, took=0.5)]
-    expected = {
-        "before": (50 / 128, 99 / 128, 100 / 128),
-        "during": (1.5, 2, 2),
-        "after": (0.5, 0.5, 0.5),
-    }
-    assert latencies(History([*after, *before, *during]), "ping", [FAULT]) == tuple(
-        Figure(f"ping {name} {phase}", value, "s")
-        for phase, values in expected.items()
-        for name, value in zip(("p50", "p99", "worst"), values, strict=True)
-    )
-    assert [one.name for one in latencies(History(during), "ping", [FAULT])] == [
-        "ping p50 during", "ping p99 during", "ping worst during",
-    ]  # fmt: skip
-    assert latencies(History(), "ping", [FAULT], kinds=["ping"]) == ()
-
-
-@given(st.lists(st.integers(0, 20), min_size=1), st.integers(1, 100))
-def test_a_percentile_is_the_nearest_rank(values: list[int], percent: int) -> None:
-    found = percentile(values, percent)
-
-    def share(limit: float) -> float:
-        return 100 * sum(value <= limit for value in values)
-
-    assert share(found) >= percent * len(values)
-    assert all(share(lower) < percent * len(values) for lower in values if lower < found)
 
 
 VERDICTS: st.SearchStrategy[Verdict] = st.sampled_from(["pass", "fail", "unknown"])

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from devenv.testing.checkers import allocations, exactly_one, messages, overload, quotas, rows
+from devenv.testing.checkers import (
+    Booked,
+    allocations,
+    down,
+    exactly_one,
+    held_twice,
+    messages,
+    overload,
+    quotas,
+    rows,
+)
 from devenv.testing.checkers.words import between, listed, on_members
 from devenv.testing.history import History, Operation, Outcome
+from devenv.testing.vip import Sample
 
 
 def write(value: int, at: float, outcome: Outcome = "ok") -> Operation:
@@ -182,15 +195,54 @@ def test_one_holder(holders: dict[str, bool | None], verdict: str, text: str) ->
 
 
 def test_allocations_are_those_of_servers() -> None:
-    found = allocations({"id-1": "vm1", "id-2": "vm2"}, ["id-2", "id-9", "id-8"])
+    size = {"VCPU": 1, "MEMORY_MB": 96}
+    servers = {"id-1": Booked("vm1", size), "id-2": Booked("vm2", size), "id-3": Booked("vm3", {})}
+    found = allocations(servers, {"id-2": size | {"VCPU": 2}, "id-9": size, "id-8": size})
     assert found.verdict == "fail"
     assert found.said == (
-        "allocations of servers that are gone: id-8, id-9; servers without an allocation: "
-        "vm1 (id-1)"
+        "allocations of servers that are gone: id-8, id-9; "
+        "vm1 (id-1) takes MEMORY_MB 96, VCPU 1, allocated nothing; "
+        "vm2 (id-2) takes MEMORY_MB 96, VCPU 1, allocated MEMORY_MB 96, VCPU 2"
     )
-    # One server has an allocation for each of its providers.
-    assert allocations({"id-1": "vm1"}, ["id-1", "id-1"]).verdict == "pass"
-    assert allocations({}, []).verdict == "pass"
+    good = allocations(servers, {"id-1": size, "id-2": size})
+    assert (good.verdict, good.said) == (
+        "pass", "2 servers on a host, each with what its flavor takes, and nothing else",
+    )  # fmt: skip
+    assert allocations({}, {}).verdict == "pass"
+
+
+def test_several_holders() -> None:
+    def sample(at: float, *having: str) -> Sample:
+        return Sample(at, {node: node in having for node in ("a", "b")} | {"c": None})
+
+    samples = [sample(100 + at, *("ab" if 2 <= at <= 8 else "a")) for at in range(12)]
+    told = held_twice(samples, [], 100.0, limit=5)
+    assert (told.verdict, told.said) == (
+        "fail", "by several nodes from 2.00 s to 8.00 s; c never answered",
+    )  # fmt: skip
+    assert held_twice(samples, [], 100.0, limit=6).verdict == "unknown"
+    answering = [replace(one, holders={**one.holders, "c": False}) for one in samples]
+    told = held_twice(answering, [(101.0, 109.0)], 100.0, limit=5)
+    assert (told.verdict, told.said) == (
+        "pass",
+        "in 12 samples never for longer than 5 s, but for 7 while nodes were apart, where it has "
+        "to be expected",
+    )
+    assert held_twice([], [], 100.0).verdict == "unknown"
+
+
+def test_an_outage_that_was_expected() -> None:
+    survivable = overload("", expected=True)
+    assert (survivable.verdict, "survives" in survivable.said) == ("unknown", True)
+    assert overload("3 of 3", expected=True).verdict == "pass"
+    outage = [(102.5, 106.0)]
+    early = [write(3, 102.75), write(4, 104, "failed"), write(5, 107)]
+    assert down(History(early), "rows", "write", outage, 100.0).verdict == "pass"
+    found = down(History([*early, write(6, 105)]), "rows", "write", outage, 100.0)
+    assert (found.verdict, found.said) == ("fail", "1 succeeded, at 5.00 s")
+    for nothing in ([write(1, 101)], [write(9, 109)]):
+        assert down(History(nothing), "rows", "write", outage, 100.0).verdict == "unknown"
+    assert down(History(early), "rows", "write", [], 100.0).verdict == "unknown"
 
 
 def test_usage_is_what_exists() -> None:

@@ -24,6 +24,7 @@ class Compute:
     def __init__(self) -> None:
         self.existing: dict[str, Any] = {}
         self.end = "ACTIVE"
+        self.fault = "No valid host was found."
         self.stuck_deleting = False
         self.create_errors: list[Exception] = []
         self.errors: list[Exception] = []
@@ -55,7 +56,7 @@ class Compute:
         seen = SimpleNamespace(**vars(one))
         one.status = self.end
         if self.end == "ERROR":
-            one.fault = {"message": "No valid host was found."}
+            one.fault = {"message": self.fault}
         return seen
 
     def servers(self, name: str) -> Iterator[Any]:
@@ -135,6 +136,24 @@ def test_a_server_in_error_failed_with_novas_words(boots: Boots, compute: Comput
     assert "No valid host" in found[0].error
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "MessagingTimeout",
+        "MessageDeliveryFailure",
+        "Exceeded maximum number of retries. Last exception: Timed out waiting for a reply to "
+        "message ID 8a3f",
+    ],
+)
+def test_a_server_in_error_by_a_lost_message_was_not_refused(
+    boots: Boots, compute: Compute, fault: str
+) -> None:
+    compute.end, compute.fault = "ERROR", fault
+    found = steps(boots)
+    assert told(found) == [("boot", "info"), ("delete", "ok")]
+    assert fault in found[0].error
+
+
 def test_a_lost_cast_shows_as_a_boot_that_never_ends(boots: Boots, compute: Compute) -> None:
     compute.end = "BUILD"
     found = steps(boots)
@@ -162,9 +181,19 @@ def test_a_delete_is_asked_for_once_and_the_rest_is_removed_in_the_end(
     assert compute.existing == {}
 
 
+def test_what_a_killed_run_left_goes_first(boots: Boots, compute: Compute) -> None:
+    compute.stuck_deleting = True
+    steps(boots)  # And then it is killed, so it never closes.
+    assert all(name.startswith("devenv-boots-") for name in compute.existing)
+    compute.stuck_deleting = False
+    boots.open()
+    assert compute.existing == {}
+
+
 def test_servers_of_others_stay(boots: Boots, compute: Compute) -> None:
     other = SimpleNamespace(id="id-guest", name="guest", status="ACTIVE", task_state=None)
     compute.existing["guest"] = other
+    boots.open()
     steps(boots)
     boots.close()
     assert list(compute.existing) == ["guest"]
