@@ -1,8 +1,8 @@
-"""``devenv images``: build, list, lock."""
+"""``devenv images``: build, box, list, lock."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
@@ -13,7 +13,7 @@ from devenv.cli.session import changing, interruptible, looking_or_new, say, wan
 
 @click.group()
 def images() -> None:
-    """Build, list and lock the services' images."""
+    """Build, list and lock the images of services and machines."""
 
 
 @images.command()
@@ -42,6 +42,56 @@ def build(settings: Settings, topology: str | None) -> None:
         show.print_json(asdict(store))
     else:
         say(f"{len(store.images)} images are in {store.volume}")
+
+
+@images.command()
+@topology_option("Whose images go into it.  [default: the environment's, else aio]")
+@common(output=True)
+@click.pass_obj
+def box(settings: Settings, topology: str | None) -> None:
+    """Build the Vagrant box for a topology, unless it is there.
+
+    Debian with Docker and the images that the topology's services run on, for libvirt, made
+    without a download from elsewhere than Debian's and Python's archives. `devenv up --provider
+    vagrant` does this by itself.
+
+    \b
+    Example:
+      devenv images box --topology multinode
+    """
+    from devenv.deploy.delivery import choose
+    from devenv.environment import required_images
+    from devenv.host.engine import connect
+    from devenv.images.box import ensure_box, find
+    from devenv.services.catalogue import enabled
+
+    loaded = wanted(settings, topology)
+    recipes = required_images(loaded)
+    used = choose(enabled(loaded), recipes, {})
+    again = show.command("images", "box", name=settings.name)
+    with (
+        interruptible(f"`{again}` goes on from here"),
+        changing(settings, loaded.topology.provider) as environment,
+    ):
+        store = environment.stores.ensure(recipes)
+        store = replace(store, images={name: store.images[name] for name in sorted(used)})
+        there = find(store).file.exists()
+        made = ensure_box(connect(timeout=600), environment.stores, store, environment.events)
+    size = made.file.stat().st_size
+    if settings.as_json:
+        names = [one.reference for one in store.images.values()]
+        show.print_json(
+            {
+                "name": made.name,
+                "version": made.version,
+                "file": str(made.file),
+                "size": size,
+                "images": names,
+            }
+        )
+    else:
+        what = f"the box {made.name} {made.version} ({show.size(size)}, {len(store.images)} images)"
+        say(f"{what} {'is there' if there else 'was built'}: {made.file}")
 
 
 @images.command("list")

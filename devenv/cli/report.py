@@ -29,7 +29,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @common(output=True)
 @click.pass_obj
 def report(settings: Settings, to: Path | None, junit: Path | None) -> None:
-    """Make a page of what the last scenarios found and say where it is.
+    """Make a page of what the last scenarios found, and name it.
 
     It shows each fault over what clients lived through, and opens without a network. Tests that
     ran again replace their earlier results.

@@ -22,7 +22,7 @@ def _name(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
 
 @click.group()
 def snapshot() -> None:
-    """Save all nodes at one moment, memory and disks, and go back to it."""
+    """Save all nodes at one moment and go back to it."""
 
 
 @snapshot.command()

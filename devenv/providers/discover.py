@@ -1,4 +1,4 @@
-"""The environments on this machine, found by their labels: no local file is asked."""
+"""The environments on this machine, as their backends have them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import datetime
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from devenv.core import labels
-from devenv.core.errors import InputError
+from devenv.core.errors import HostError, InputError
 from devenv.host.engine import connect
 
 
@@ -49,11 +50,36 @@ class Existing:
         return (datetime.datetime.now(datetime.UTC) - made).total_seconds()
 
 
-def existing() -> list[Existing]:
-    """All environments on this machine's engine, by name; three calls.
+#: Where each provider tells of its environments; the local one is below.
+_OTHERS = ("vagrant_existing", "baremetal_state")
 
-    :raises HostError: when there is no usable engine.
+
+def existing() -> list[Existing]:
+    """All environments on this machine, by name.
+
+    Of one name that several providers have, the one with nodes counts; the rest is a leftover.
+
+    :raises HostError: when there is no usable engine, and no other provider has one.
     """
+    found = [one for name in _OTHERS for one in _of(name)]
+    try:
+        found += _local()
+    except HostError:
+        if not found:
+            raise
+    best: dict[str, Existing] = {}
+    for one in sorted(found, key=lambda one: bool(one.nodes)):
+        best[one.name] = one
+    return [best[name] for name in sorted(best)]
+
+
+def _of(module: str) -> list[Existing]:
+    found: list[Existing] = import_module(f"devenv.providers.{module}").existing()
+    return found
+
+
+def _local() -> list[Existing]:
+    """Those on this machine's engine; three calls."""
     client = connect()
     label = {"label": labels.ENVIRONMENT}
     api = client.api

@@ -24,7 +24,7 @@ from devenv.nodes import container as system_container
 from devenv.nodes.container import Attachment, SystemContainer
 from devenv.nodes.keys import key_pair
 from devenv.nodes.node import ExternalLink, Node, SshTarget
-from devenv.providers import local_facts, local_power, subnets
+from devenv.providers import local_facts, local_power, places, subnets
 from devenv.providers.base import Inventory, PowerAction, Provider, refuse_change
 from devenv.topology.load import LoadedTopology
 from devenv.topology.models import NodeSpec
@@ -114,7 +114,7 @@ class LocalProvider(Provider):
         )
         control = [node for node in nodes if "control" in node.roles]
         label = networks[API].attrs["Labels"].get(local_facts.VIP)
-        vip = IPv4Address(label or api.network_address + local_facts.VIP_OFFSET)
+        vip = IPv4Address(label or api.network_address + places.VIP_OFFSET)
         if control and not label:
             vip = IPv4Address(control[0].address)
         return Inventory(
@@ -252,7 +252,7 @@ class LocalProvider(Provider):
         """
         inventory, api = self.nodes(), self._networks(client).get(API)
         refuse_change(inventory, wanted)
-        local_facts.refuse_crowd(wanted)
+        places.refuse_crowd(wanted)
         if inventory is None:
             local_facts.refuse_leftovers(wanted, self._environment, api, self._volumes(client))
         elif inventory.virtual and api is not None:
@@ -325,7 +325,7 @@ class LocalProvider(Provider):
         ):
 
             def labelled(subnet: IPv4Network, kind: str = kind) -> dict[str, str]:
-                vip = local_facts.virtual_ip(wanted, subnet) if kind == API else ""
+                vip = places.virtual_ip(wanted, subnet) if kind == API else ""
                 return self._labels({labels.KIND: kind, **({local_facts.VIP: vip} if vip else {})})
 
             if kind not in present:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from devenv.core import labels
 from devenv.core.errors import InputError
 from devenv.host import resources
+from devenv.providers import places
 from devenv.topology.load import LoadedTopology
 from devenv.topology.models import NodeSpec
 
@@ -23,21 +23,6 @@ if TYPE_CHECKING:
 VIP = labels.PREFIX + "vip"
 #: On node containers: a number that grows with the node's place in the topology.
 ORDER = labels.PREFIX + "order"
-#: What is between the numbers of two nodes, so that others find room there later.
-_GAP = 2**32
-
-#: The virtual IP that is picked, and the places of nodes, which avoid it: in both networks from
-#: .11, and from .2 where a network is small. From .100 on there are floating IPs.
-VIP_OFFSET = 10
-_PLACES = (*range(11, 100), *range(2, 11))
-
-
-def virtual_ip(wanted: LoadedTopology, api: IPv4Network) -> str:
-    """The virtual IP that a network made for `wanted` has; empty where it needs none."""
-    if len(wanted.topology.control_specs()) < 2:
-        return ""
-    vip = wanted.topology.networks.api.vip
-    return str(vip if isinstance(vip, IPv4Address) else api.network_address + VIP_OFFSET)
 
 
 def refuse_leftovers(
@@ -53,7 +38,7 @@ def refuse_leftovers(
     ]
     if api is not None:
         cidr, vip = wanted.topology.networks.api.cidr, wanted.topology.networks.api.vip
-        has, would = api.attrs["Labels"].get(VIP, ""), virtual_ip(wanted, subnet(api))
+        has, would = api.attrs["Labels"].get(VIP, ""), places.virtual_ip(wanted, subnet(api))
         if isinstance(cidr, IPv4Network) and cidr != subnet(api):
             left.append(f"the network {subnet(api)}")
         elif bool(has) != bool(would) or (isinstance(vip, IPv4Address) and has != would):
@@ -82,25 +67,6 @@ def refuse_held_vip(vip: IPv4Address, network: Network, nodes: Mapping[str, Cont
         )
 
 
-def refuse_crowd(wanted: LoadedTopology) -> None:
-    """Refuse more nodes than have a place in both networks; those that are picked have 256."""
-    networks, nodes = wanted.topology.networks, len(wanted.topology.node_specs())
-    for kind, cidr in (("api", networks.api.cidr), ("external", networks.external.cidr)):
-        size = cidr.num_addresses if isinstance(cidr, IPv4Network) else 256
-        room = len(_places(size)) - 1
-        if nodes > room:
-            raise InputError(
-                f"{wanted.where('networks', kind, 'cidr')}: the {kind} network has places for "
-                f"{room} local nodes; the topology has {nodes}",
-                remedy="a larger network, or fewer nodes",
-            )
-
-
-def _places(size: int) -> list[int]:
-    """The places of nodes, and of the virtual IP, in networks of `size` addresses."""
-    return [place for place in _PLACES if place < size - 1]
-
-
 def offsets(
     specs: tuple[NodeSpec, ...],
     present: Mapping[str, Container],
@@ -111,38 +77,30 @@ def offsets(
 
     What it had is told by the /etc/hosts that nodes made after it were given.
     """
-    free = _places(min(subnet(network).num_addresses for network in (api, external)))
     first = subnet(api).network_address
     taken = {
         name: int(IPv4Address(addresses(container)[str(api.name)])) - int(first)
         for name, container in present.items()
     }
     vip = api.attrs["Labels"].get(VIP)
-    taken[""] = int(IPv4Address(vip)) - int(first) if vip else VIP_OFFSET
     had: dict[str, int] = {}
     for container in sorted(present.values(), key=lambda node: node.labels.get(labels.CREATED, "")):
         for entry in container.attrs["HostConfig"].get("ExtraHosts") or []:
             name, _, address = entry.partition(":")
             had[name] = int(IPv4Address(address)) - int(first)
-    missing = [spec.name for spec in specs if spec.name not in taken]
-    # First who comes back, then who is new.
-    for name in sorted(missing, key=lambda name: name not in had):
-        places = chain([had[name]] if name in had else [], free)
-        taken[name] = next(place for place in places if place not in taken.values())
-    return {spec.name: taken[spec.name] for spec in specs}
+    return places.offsets(
+        [spec.name for spec in specs],
+        taken,
+        had,
+        int(IPv4Address(vip)) - int(first) if vip else places.VIP_OFFSET,
+        min(subnet(network).num_addresses for network in (api, external)),
+    )
 
 
 def orders(specs: tuple[NodeSpec, ...], present: Mapping[str, Container]) -> dict[str, int]:
     """Each node's number: kept where it has one; that of a new node is between its neighbours'."""
     kept = {name: order(container) for name, container in present.items()}
-    found: dict[str, int] = {}
-    last = 0
-    for index, spec in enumerate(specs):
-        if spec.name not in kept:
-            later = (kept[other.name] for other in specs[index:] if other.name in kept)
-            kept[spec.name] = (last + next(later, last + 2 * _GAP)) // 2
-        last = found[spec.name] = kept[spec.name]
-    return found
+    return places.orders([spec.name for spec in specs], kept)
 
 
 def order(container: Container) -> int:

@@ -24,4 +24,14 @@ def provider_class(name: str) -> ProviderFactory:
         from devenv.providers.local import LocalProvider
 
         return LocalProvider
-    raise InputError(f"the provider {name!r} is not there yet", remedy="providers: local")
+    if name == "vagrant":
+        from devenv.providers.vagrant import VagrantProvider
+
+        return VagrantProvider
+    if name == "baremetal":
+        from devenv.providers.baremetal import BaremetalProvider
+
+        return BaremetalProvider
+    raise InputError(
+        f"the provider {name!r} is not there yet", remedy="providers: local, vagrant, baremetal"
+    )

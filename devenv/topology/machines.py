@@ -76,9 +76,9 @@ class Host(_Model):
     """Who logs in; one who is not root needs sudo without a password."""
     key: ExistingFile | None = None
     """A private SSH key. Without it: those of ssh-agent and ~/.ssh."""
-    host_key: str | None = Field(default=None, pattern=r"^(ssh|ecdsa)-\S+ \S+")
-    """Its public host key, as /etc/ssh/ssh_host_ed25519_key.pub has it. Without it the key that
-    it shows at first contact is the one that it must have for ever."""
+    host_key: str | None = Field(default=None, pattern=r"^(ssh|ecdsa|sk)-\S+ \S+")
+    """Its public host key, as /etc/ssh/ssh_host_ed25519_key.pub has it. Without it: the key that
+    it shows at first contact is the one that it must have as long as the environment is there."""
     external: HostExternal | None = None
     """Its place on the external network; only needed on network nodes, and for guests."""
     redfish: Redfish | None = None
@@ -111,6 +111,9 @@ class Baremetal(_Model):
     """Hosts that exist. Used with ``provider: baremetal`` only."""
 
     hosts: dict[Label, Host] = Field(default_factory=dict)
-    """The host behind each node, by the node's name (ctl1, ctl2, ...)."""
+    """The host behind each node, by the node's name (ctl1, ctl2, ...). More than there are nodes
+    do no harm: they are not touched."""
+    gateway: IPv4Address | None = None
+    """The router of the external network. Without it: the network's first address."""
     ironic: Ironic | None = None
     """Take machines from an Ironic instead of hosts."""

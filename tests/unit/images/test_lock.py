@@ -28,6 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "requirements.in").write_text("nova\n")
     monkeypatch.setenv("PATH", f"{uv.parent}:/usr/bin:/bin")
     monkeypatch.setattr(lock, "folder", lambda: tmp_path)
+    monkeypatch.setattr(lock, "layers", list)
     return tmp_path
 
 
@@ -47,6 +48,23 @@ def test_another_date_is_in_the_command_that_the_lock_names(folder: Path) -> Non
     assert "\n--exclude-newer\n2026-06-01\n" in words
     assert "devenv images lock --exclude-newer 2026-06-01" in words
     assert "--upgrade" in words
+
+
+def test_a_layers_lock_is_made_beyond_the_bases(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = folder / "layer"
+    layer.mkdir()
+    (layer / "requirements.in").write_text("heat\n")
+    (folder / "requirements.in").write_text("nova==33.0.1 \\\noslo-db==18.0.0 \\\n")
+    monkeypatch.setattr(lock, "layers", lambda: [layer])
+    assert lock.compile_lock()
+    words = (layer / "arguments").read_text().split()
+    assert words[words.index("--constraints") + 1] == str(folder / "requirements.lock")
+    left_out = [words[i + 1] for i, word in enumerate(words) if word == "--no-emit-package"]
+    assert left_out == ["nova", "oslo-db"]
+    assert "--no-emit-package" not in (folder / "arguments").read_text()
+    assert not lock.compile_lock()
 
 
 def test_uvs_words_are_shown(folder: Path) -> None:

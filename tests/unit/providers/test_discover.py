@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devenv.core import labels
-from devenv.core.errors import InputError
+from devenv.core.errors import HostError, InputError
 from devenv.providers import discover
 
 
@@ -44,6 +44,27 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> None:
         volumes=lambda **_: {"Volumes": [other("gone")]},
     )
     monkeypatch.setattr(discover, "connect", lambda: SimpleNamespace(api=api))
+    monkeypatch.setattr(discover, "_of", lambda module: [])
+
+
+def there(name: str, *nodes: str) -> discover.Existing:
+    return discover.Existing(name, "vagrant", "aio", nodes, len(nodes), "me", "")
+
+
+def test_those_of_other_providers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = {"vagrant_existing": [there("box", "n1"), there("half", "n1"), there("lab")]}
+    monkeypatch.setattr(discover, "_of", lambda module: mine.get(module, []))
+    found = {one.name: one.provider for one in discover.existing()}
+    assert found == {"box": "vagrant", "gone": "local", "half": "vagrant", "lab": "local"}
+
+    def none() -> None:
+        raise HostError("no engine")
+
+    monkeypatch.setattr(discover, "connect", none)
+    assert [one.name for one in discover.existing()] == ["box", "half", "lab"]
+    mine.clear()
+    with pytest.raises(HostError):
+        discover.existing()
 
 
 def test_all_are_found() -> None:

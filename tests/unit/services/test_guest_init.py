@@ -219,6 +219,36 @@ def test_the_public_key_is_kept(guest: Guest, publish: Callable[[dict[str, str]]
     assert (guest.state / "public-key").read_text() == "ssh-ed25519 AAAA me"
 
 
+def test_user_data_is_run_once_the_metadata_is_known(
+    guest: Guest, publish: Callable[[dict[str, str]], None]
+) -> None:
+    script = f'#!/bin/sh\necho "the key is $(cat {guest.state}/public-key)"\nexit 3\n'
+    publish(
+        PAGES
+        | {
+            "2009-04-04/meta-data/index": "instance-id\npublic-keys/\n",
+            "2009-04-04/meta-data/public-keys/0/openssh-key": "ssh-ed25519 AAAA me",
+            "openstack/latest/index": "meta_data.json\nuser_data\n",
+            "openstack/latest/user_data": script,
+        }
+    )
+
+    assert guest.run("metadata") == [
+        METADATA_LINE,
+        "the key is ssh-ed25519 AAAA me",
+        "devenv-guest: user-data exit=3",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "#cloud-config\npackages: [git]\n"])
+def test_user_data_that_is_no_script_is_left_alone(
+    guest: Guest, publish: Callable[[dict[str, str]], None], text: str
+) -> None:
+    publish(PAGES | {"openstack/latest/index": "user_data", "openstack/latest/user_data": text})
+
+    assert guest.run("metadata") == [METADATA_LINE]
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_http_answers_the_state_as_json(guest: Guest, tmp_path: Path, known: bool) -> None:
     proc = tmp_path / "proc"

@@ -36,7 +36,7 @@ from devenv.services.render import Place, service_of
 CATALOGUE = catalogue()
 #: Config files that are INI with sections, by the ends of their names.
 INI = (".ini", ".cnf", "nova.conf", "neutron.conf", "glance-api.conf", "placement.conf",
-       "keystone.conf")  # fmt: skip
+       "keystone.conf", "heat.conf")  # fmt: skip
 IN_ORDER = [f"{s.name}-{name}" for s in SERVICES for name in s.containers]
 
 
@@ -263,7 +263,7 @@ def test_services_agree_on_their_secrets() -> None:
     assert f"://nova:{password}@" in items["nova_api"].files["nova.conf"].decode()
     register = json.loads(items["keystone_register"].files["register.json"])
     users = {user["name"]: user["password"] for user in register["users"]}
-    assert users.keys() == {"glance", "neutron", "nova", "placement"}
+    assert users.keys() == {"glance", "heat", "neutron", "nova", "placement"}
     assert f"password = {users['nova']}" in items["nova_api"].files["nova.conf"].decode()
 
 
