@@ -38,6 +38,10 @@ lint: $(VENV)/.tox ## ruff, import-linter and mypy
 e2e: $(VENV)/.tox ## A whole environment, brought up, broken and removed (root, minutes)
 	$(TOX) -q -e e2e -- $(ARGS)
 
+.PHONY: machines
+machines: $(VENV)/.tox ## Virtual machines and bare metal for real (root, libvirt, many minutes)
+	$(TOX) -q -e machines -- $(ARGS)
+
 bench: $(VENV)/.devenv ## Measure `up` and what it takes: a table (minutes)
 	$(BIN)/python -m benchmarks.up $(ARGS)
 

@@ -75,6 +75,7 @@ sysctl -q -p /etc/sysctl.d/90-devenv.conf
 # The key of the environment, for root, and in place of the one that everybody has.
 install -d -m 700 /root/.ssh
 printf '%s\n' "$KEY" >/root/.ssh/authorized_keys
+chmod 600 /root/.ssh/authorized_keys
 home=$(getent passwd "$LOGIN" | cut -d: -f6)
 if [ "$LOGIN" != root ] && [ -e "$home/.ssh/authorized_keys" ]; then
     printf '%s\n' "$KEY" >"$home/.ssh/authorized_keys"
@@ -92,14 +93,16 @@ if [ ! -e /etc/ssh/.devenv ]; then
 fi
 
 # The disk may be larger than the box's.
-root=$(findmnt -no SOURCE /)
-part=$(cat "/sys/class/block/${root##*/}/partition" 2>/dev/null || :)
-if [ -n "$part" ] && [ -n "$GROW" ]; then
-    disk=$(basename "$(readlink -f "/sys/class/block/${root##*/}/..")")
-    echo ', +' | sfdisk --no-reread --force -q -N "$part" "/dev/$disk" || :
-    partx -u "/dev/$disk" 2>/dev/null || :
+if [ -n "$GROW" ]; then
+    root=$(findmnt -no SOURCE /)
+    part=$(cat "/sys/class/block/${root##*/}/partition" 2>/dev/null || :)
+    if [ -n "$part" ]; then
+        disk=$(basename "$(readlink -f "/sys/class/block/${root##*/}/..")")
+        echo ', +' | sfdisk --no-reread --force -q -N "$part" "/dev/$disk" || :
+        partx -u "/dev/$disk" 2>/dev/null || :
+    fi
+    resize2fs "$root" 2>/dev/null || xfs_growfs / >/dev/null 2>&1 || :
 fi
-[ -z "$GROW" ] || resize2fs "$root" 2>/dev/null || xfs_growfs / >/dev/null 2>&1 || :
 
 if ! command -v dockerd >/dev/null; then
     # No network of its own: its packet filter would drop what the node routes for guests.
