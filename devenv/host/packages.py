@@ -12,6 +12,7 @@ from devenv.host.system import family, is_root, search_path, sudo, system_name, 
 
 #: Debian's names on the left, Fedora's on the right, where they differ.
 FEDORA = {
+    "dnsmasq-base": "dnsmasq",
     "docker.io": "moby-engine",
     "iproute2": "iproute",
     "libvirt-clients": "libvirt-client",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Given at create time because a restart drops others. Each is the network namespace's own, so
 #: containers on the node's network have it too. Times are as of the kernel's ip-sysctl.rst.
-_SYSCTLS = {
+SYSCTLS = {
     "net.ipv4.ip_forward": "1",
     # A peer that was switched off sends no reset. Connections to it that ask for keepalive end
     # after 5 + 3 * 2 s instead of two hours,
@@ -69,7 +69,7 @@ def create(client: DockerClient, wanted: SystemContainer) -> Container:
         "tmpfs": {"/run": "", "/tmp": "exec"},  # noqa: S108 - inside the node
         "init": True,
         "extra_hosts": dict(wanted.hosts),
-        "sysctls": dict(_SYSCTLS),
+        "sysctls": dict(SYSCTLS),
     }
     if wanted.memory:
         options["mem_limit"] = wanted.memory

@@ -10,7 +10,7 @@ from typing import Any
 
 from devenv.core.errors import NodeError
 from devenv.core.wait import NotYet, wait_until
-from devenv.nodes.container import _SYSCTLS as SYSCTLS
+from devenv.nodes.container import SYSCTLS
 from devenv.nodes.node import Node, SshTarget
 from devenv.providers import vagrant_tools
 from devenv.providers.vagrant_project import SshConfig

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from environments import Environments
 
-from devenv.core.errors import Unsupported, WaitTimeout
+from devenv.core.errors import WaitTimeout
 from devenv.core.events import Events
 from devenv.core.redact import Redactor
 from devenv.core.wait import NotYet, wait_until
@@ -67,6 +67,8 @@ _REAL = {
     "test_a_snapshot_works_or_says_why_not",
     "test_a_node_that_is_none",
 }
+
+_BOX_KINDS = {"box-name", "box-provider", "box-version"}
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("vagrant") and shutil.which("libvirtd")), reason="no vagrant with libvirt"
@@ -222,8 +224,8 @@ class TestVagrantProvider(ProviderContract):
 
     def test_the_external_network_leads_out_of_the_node(self, inventory: Inventory) -> None:
         """Its gateway answers."""
-        for node in inventory.nodes:
-            assert _ssh(node, f"ping -c 1 -W 10 {inventory.gateway} >/dev/null && echo ok", 60)
+        ping = f"ping -c 1 -W 10 {inventory.gateway} >/dev/null && echo ok"
+        assert all(_ssh(node, ping, 60) for node in inventory.nodes)
 
     def test_the_fakes_answer_as_the_real_programs_do(
         self, environment: Environment, provider: Provider, inventory: Inventory
@@ -247,8 +249,7 @@ class TestVagrantProvider(ProviderContract):
         real, fake = both("vagrant", "--machine-readable", "box", "list")
         kinds = [{m.kind for m in map(parse, text.splitlines()) if m} for text in (real, fake)]
         assert kinds[0] & _BOX_KINDS == kinds[1] & _BOX_KINDS == _BOX_KINDS
-        real, fake = both("vagrant", "plugin", "list")
-        assert all("vagrant-libvirt (" in text for text in (real, fake))
+        assert all("vagrant-libvirt (" in text for text in both("vagrant", "plugin", "list"))
         real, fake = both("vagrant", "ssh-config", node)
         words = [{line.split()[0] for line in text.splitlines() if line} for text in (real, fake)]
         assert words[0] >= words[1] >= {"Host", "HostName", "User", "Port", "IdentityFile"}
@@ -266,12 +267,9 @@ class TestVagrantProvider(ProviderContract):
         assert trees[0].get("type") in {"qemu", "kvm"}
         for tree in trees:
             assert json.loads(tree.findtext("description") or "")["node"] == node
-        networks = [text.split() for text in virsh("net-list", "--all", "--name")]
-        assert f"devenv-{inventory.environment}-api" in networks[0] and "default" in networks[1]
-        volumes = [_row(text, f"{domain}.img") for text in virsh("vol-list", "default")]
-        assert volumes[0] == volumes[1]
-        console = [_row(text, f"{domain}.console") for text in virsh("vol-list", "default")]
-        assert console[0] == console[1]
+        texts = virsh("vol-list", "default")
+        for volume in (f"{domain}.img", f"{domain}.console"):
+            assert _row(texts[0], volume) == _row(texts[1], volume)
 
     def test_a_snapshot_has_its_columns_in_the_fake(
         self, environment: Environment, provider: Provider, inventory: Inventory
@@ -279,10 +277,7 @@ class TestVagrantProvider(ProviderContract):
         """Name, date, time, zone, state."""
         node = inventory.nodes[0].name
         domain = f"devenv-{inventory.environment}_{node}"
-        try:
-            provider.snapshot("columns")
-        except Unsupported:
-            pytest.fail("virtual machines have snapshots")
+        provider.snapshot("columns")
         real = _row("\n".join(_virsh("snapshot-list", domain)), "columns")
         world = _world(environment.state / "vagrant", domain)
         world.call(["virsh", "suspend", domain], "", {})
@@ -290,9 +285,6 @@ class TestVagrantProvider(ProviderContract):
         fake = _row(world.call(["virsh", "snapshot-list", domain], "", {})[1], "columns")
         assert len(real) == len(fake) == 5
         assert (real[0], real[4]) == (fake[0], fake[4]) == ("columns", "paused")
-
-
-_BOX_KINDS = {"box-name", "box-provider", "box-version"}
 
 
 def _row(text: str, name: str) -> list[str]:
@@ -390,17 +382,16 @@ def test_an_up_that_is_ended_while_a_machine_boots_leaves_what_can_be_removed(
 def _add_empty_box(folder: Path) -> None:
     disk = folder / "box.img"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "64M"], check=True)
-    data = {"provider": "libvirt", "format": "qcow2", "virtual_size": 1}
-    (folder / "metadata.json").write_text(json.dumps(data))
+    data = '{"provider": "libvirt", "format": "qcow2", "virtual_size": 1}'
+    (folder / "metadata.json").write_text(data)
     with tarfile.open(folder / "empty.box", "w") as box:
         for name in ("metadata.json", "box.img"):
             box.add(folder / name, name)
-    command = ["vagrant", "box", "add", "--name", "empty", str(folder / "empty.box")]
-    subprocess.run(command, check=True, capture_output=True)
+    add = ["vagrant", "box", "add", "--name", "empty", folder / "empty.box"]
+    subprocess.run(add, check=True, capture_output=True)
 
 
 def _processes_in(folder: Path) -> list[str]:
-    """Processes of Vagrant's that work there."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
