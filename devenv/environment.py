@@ -364,12 +364,13 @@ class Environment:
 
     # -- down --------------------------------------------------------------------------
 
-    def down(self, *, restore_hosts: bool = False) -> list[str]:
+    def down(self, *, force: bool = False, restore_hosts: bool = False) -> list[str]:
         """Remove everything of this environment; says what it removed.
 
+        :param force: forget hosts that do not answer.
         :param restore_hosts: take back what was changed on hosts that were there before.
         """
-        self.provider.restore_hosts = restore_hosts
+        self.provider.force, self.provider.restore_hosts = force, restore_hosts
         with self.locked():
             removed = self.provider.destroy()
             return [*removed, *leftovers.remove_helpers(connect()), *self._forget()]

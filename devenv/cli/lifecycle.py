@@ -90,9 +90,10 @@ def up(
     is_flag=True,
     help="Bare metal: take back all that was changed on the hosts, the Docker Engine, too.",
 )
+@option("--force", is_flag=True, help="Bare metal: forget hosts that do not answer.")
 @common(output=True)
 @click.pass_obj
-def down(settings: Settings, topology: str | None, restore_host: bool) -> None:
+def down(settings: Settings, topology: str | None, restore_host: bool, force: bool) -> None:
     """Remove an environment: nodes, networks, volumes, keys. It asks no question.
 
     What other environments use as well (images, kept schemas) stays; `devenv gc --cache`
@@ -119,7 +120,7 @@ def down(settings: Settings, topology: str | None, restore_host: bool) -> None:
             interruptible(f"`{again}` removes the rest"),
             changing(settings, provider) as environment,
         ):
-            removed = environment.down(restore_hosts=restore_host)
+            removed = environment.down(force=force, restore_hosts=restore_host)
     else:
         say(f"there is no environment {settings.name!r}")
     for line in removed:

@@ -56,7 +56,7 @@ def raise_for(checks: Iterable[Check]) -> None:
         if check.remedy:
             lines.append(f"  -> {check.remedy}")
     raise HostError(
-        f"this machine lacks what devenv needs ({', '.join(check.name for check in failed)})",
+        f"devenv cannot start with what is there ({', '.join(check.name for check in failed)})",
         detail="\n".join(lines),
         remedy="devenv doctor --fix" if any(check.fix for check in failed) else None,
     )

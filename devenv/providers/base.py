@@ -55,7 +55,7 @@ class Provider(ABC):
 
     name: ClassVar[str]
 
-    #: Take nodes that are in other use all the same; ``up --force``.
+    #: Take hosts that are in other use all the same, forget those that do not answer: ``--force``.
     force: bool = False
     #: Have :meth:`destroy` take back all that :meth:`create` changed on machines that were there
     #: before; ``down --restore-host``.

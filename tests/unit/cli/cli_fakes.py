@@ -87,9 +87,10 @@ class FakeEnvironment:
             pass
         return Outcome(STATUS, Timeline(), self.changed)
 
-    def down(self, *, restore_hosts: bool = False) -> list[str]:
+    def down(self, *, force: bool = False, restore_hosts: bool = False) -> list[str]:
         """Says what it would have removed."""
-        self.calls.append(("down", *(["restored"] if restore_hosts else [])))
+        words = {"forced": force, "restored": restore_hosts}
+        self.calls.append(("down", *(word for word, said in words.items() if said)))
         return ["container devenv-default-aio", "network devenv-default-api"]
 
     def snapshot(self, name: str) -> None:

@@ -41,3 +41,5 @@ def test_list(run: Run, fake: type[FakeEnvironment], monkeypatch: pytest.MonkeyP
 def test_down_restores_hosts_when_told(run: Run, fake: type[FakeEnvironment]) -> None:
     assert run("down", "--restore-host").exit_code == 0
     assert ("down", "restored") in fake.calls
+    assert run("down", "--force").exit_code == 0
+    assert ("down", "forced") in fake.calls
