@@ -57,6 +57,10 @@ class NodeError(DevenvError):
     """A node did not answer, or a command on it failed."""
 
 
+class NodeLost(NodeError):
+    """A node answers no more. What is done on others goes on."""
+
+
 class BuildError(DevenvError):
     """An image could not be built."""
 

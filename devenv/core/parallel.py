@@ -10,7 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from queue import SimpleQueue
 from typing import Any
 
-from devenv.core.errors import DeployError
+from devenv.core.errors import DeployError, NodeLost
 from devenv.core.events import Event, Events, type_name
 
 
@@ -107,6 +107,8 @@ def run_steps(steps: Sequence[Step], events: Events, *, workers: int = 16) -> Ti
 
     After a failure no step starts, those in flight finish, every other one is emitted as
     ``skipped``, and the first error is raised as it is, with the later ones as its notes.
+    After a :class:`~devenv.core.errors.NodeLost` only the steps on that node, and those that wait
+    for what failed, do not start.
     After Ctrl-C no step starts and those in flight are left to themselves: they finish in
     threads that Python joins when the process exits.
 
@@ -131,6 +133,8 @@ def run_steps(steps: Sequence[Step], events: Events, *, workers: int = 16) -> Ti
 
     timeline = Timeline()
     failures: list[tuple[Step, BaseException]] = []
+    lost: set[str | None] = set()
+    stopping = False
     waiting = dict(by_id)
     ready: list[str] = []
     running = 0
@@ -139,8 +143,9 @@ def run_steps(steps: Sequence[Step], events: Events, *, workers: int = 16) -> Ti
     pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
     try:
         while True:
-            if not failures:
-                ready = sorted([*ready, *sorter.get_ready()], key=urgency.__getitem__)
+            if not stopping:
+                ready = [id for id in [*ready, *sorter.get_ready()] if by_id[id].node not in lost]
+                ready.sort(key=urgency.__getitem__)
                 # Never more than there are workers: the pool's own queue knows no urgency.
                 while ready and running < workers:
                     running += 1
@@ -154,6 +159,10 @@ def run_steps(steps: Sequence[Step], events: Events, *, workers: int = 16) -> Ti
                 sorter.done(timed.id)
             else:
                 failures.append((by_id[timed.id], error))
+                if isinstance(error, NodeLost):
+                    lost.add(timed.node)
+                else:
+                    stopping = True
     except KeyboardInterrupt:
         _skip(waiting.values(), events, "interrupted")
         raise

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from devenv.core import labels
-from devenv.core.errors import DeployError
+from devenv.core.errors import DeployError, NodeError, NodeLost
 from devenv.core.events import Events
 from devenv.core.parallel import Step, Timeline, run_steps
 from devenv.core.wait import NotYet, wait_until
@@ -89,8 +89,11 @@ class Converge:
 
         try:
             self._act(action)
-        except (docker.errors.DockerException, requests.RequestException) as error:
+        except (docker.errors.DockerException, requests.RequestException, NodeError) as error:
+            self._refuse_lost(action, error)
             self._failing.set()
+            if isinstance(error, NodeError):
+                raise
             service = action.wanted.service if action.wanted else action.name
             raise DeployError(
                 f"{service}: the engine could not {action.verb} {action.name}: {error}",
@@ -100,6 +103,24 @@ class Converge:
         except BaseException:
             self._failing.set()
             raise
+
+    def _refuse_lost(self, action: Action, error: Exception) -> None:
+        """Tell a node that answers no more from one where something failed.
+
+        :raises NodeLost: when nobody can log in to it.
+        """
+        try:
+            asked = self._connections[action.node].run(["true"], check=False, timeout=20)
+            if asked.returncode == 0:
+                return
+        except NodeError:
+            pass
+        raise NodeLost(
+            f"it answers no more; {action.name} could not be seen to",
+            node=action.node,
+            detail=str(error),
+            remedy=f"when it is back: devenv --name {self._environment} up goes on from here",
+        ) from error
 
     def _act(self, action: Action) -> None:
         connection = self._connections[action.node]

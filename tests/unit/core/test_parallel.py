@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from devenv.core.errors import DeployError, NodeError
+from devenv.core.errors import DeployError, NodeError, NodeLost
 from devenv.core.events import Event, Events
 from devenv.core.parallel import Step, Timed, Timeline, run_steps
 
@@ -153,6 +153,36 @@ def test_ready_steps_that_had_no_worker_are_skipped_after_a_failure(recorder: Re
         run_steps([step("a", run=fail), step("b"), step("c")], recorder.events, workers=1)
     assert recorder.of("start") == ["name-a"]
     assert recorder.of("skipped") == ["name-b", "name-c"]
+
+
+def test_others_go_on_when_a_node_is_lost(recorder: Recorder) -> None:
+    """What is on it, and what waits for that, is skipped; the error names it in the end."""
+
+    def lose() -> None:
+        raise NodeLost("it answers no more", node="ctl1")
+
+    steps = [step("bad", run=lose, node="ctl1"), step("same", node="ctl1"),
+             step("waits", "bad", node="ctl2"), step("free", node="ctl2"),
+             step("more", "free", node="ctl2")]  # fmt: skip
+    with pytest.raises(NodeLost, match="answers no more"):
+        run_steps(steps, recorder.events, workers=1)
+    assert recorder.of("done") == ["name-free", "name-more"]
+    assert sorted(recorder.of("skipped")) == ["name-same", "name-waits"]
+
+
+def test_a_failure_elsewhere_ends_it_all_the_same(recorder: Recorder) -> None:
+    def lose() -> None:
+        raise NodeLost("it answers no more", node="ctl1")
+
+    def fail() -> None:
+        raise NodeError("no", node="ctl2")
+
+    steps = [step("lost", run=lose, node="ctl1"), step("bad", run=fail, node="ctl2"),
+             step("free", node="ctl3")]  # fmt: skip
+    with pytest.raises(NodeLost) as caught:
+        run_steps(steps, recorder.events, workers=1)
+    assert recorder.of("skipped") == ["name-free"]
+    assert caught.value.__notes__ == ["name-bad on ctl2 failed too: ctl2: no"]
 
 
 def test_the_first_error_is_raised_with_the_later_ones_as_notes(recorder: Recorder) -> None:
