@@ -40,5 +40,6 @@ def leftovers(name: str) -> list[str]:
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     found += [f"mount {line}" for line in mounts if f"devenv-{name}" in line]
     cgroups = Path("/sys/fs/cgroup")
-    found += [f"cgroup {path}" for path in cgroups.glob("*/machine*") if any(path.iterdir())]
+    # A libvirtd of the machine's own has the group without a guest in it.
+    found += [f"cgroup {path}" for path in cgroups.glob("*/machine*/*/")]
     return found
