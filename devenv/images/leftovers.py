@@ -56,7 +56,7 @@ def clear_cache(client: DockerClient) -> list[str]:
             with contextlib.suppress(docker.errors.APIError):  # 409: a node runs on it
                 client.images.remove(reference)
                 removed.append(f"image {reference}")
-        for name in ("schemas", "stores", "builder"):
+        for name in ("schemas", "stores", "builder", "boxes"):
             folder = paths.cache() / name
             if folder.exists():
                 shutil.rmtree(folder)
