@@ -20,10 +20,8 @@ from devenv.core import labels, paths
 from devenv.core.errors import BuildError
 from devenv.core.events import Events
 from devenv.core.hashing import digest
-from devenv.images.base_image import ensure_base
-from devenv.images.build import build
 from devenv.images.recipe import Cookbook, Recipe
-from devenv.images.store import Store, Stores, locked, present
+from devenv.images.store import Store, Stores, ensure_image, locked, present
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -93,19 +91,9 @@ def _recipe() -> Iterator[Recipe]:
 
 
 def _ensure_machine(client: DockerClient, events: Events) -> str:
-    """The image with the system and the tools; its reference carries the recipe's hash."""
-    import docker.errors
-
+    """The image with the system and the tools."""
     with _recipe() as recipe:
-        wanted = Cookbook([recipe]).hash(recipe.name)
-        reference = f"devenv/machine:{wanted}"
-        with contextlib.suppress(docker.errors.ImageNotFound):
-            client.images.get(reference)
-            return reference
-        ensure_base(client, events)
-        with events.step("machine", type="image", why="build the system of virtual machines"):
-            build(client, recipe, wanted, tag=reference)
-    return reference
+        return ensure_image(client, recipe, "build the system of virtual machines", events)
 
 
 def _keep_only(stores: Stores, store: Store) -> None:

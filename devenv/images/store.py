@@ -25,7 +25,7 @@ from devenv.core.parallel import Step, run_steps
 from devenv.host.capabilities import Privileges
 from devenv.images.base_image import ensure_base
 from devenv.images.build import build
-from devenv.images.recipe import BASE, Cookbook, Recipe
+from devenv.images.recipe import BASE, NAMESPACE, Cookbook, Recipe
 from devenv.nodes import container as system_container
 from devenv.nodes.connection import Connection
 from devenv.nodes.container import SystemContainer
@@ -94,17 +94,21 @@ def node_recipe() -> Recipe:
 
 
 def ensure_node_image(client: DockerClient, events: Events) -> str:
-    """Have the node image on this machine's engine; its reference carries the recipe's hash."""
+    """Have the node image on this machine's engine; returns its reference."""
+    return ensure_image(client, node_recipe(), "build the image of node containers", events)
+
+
+def ensure_image(client: DockerClient, recipe: Recipe, why: str, events: Events) -> str:
+    """Have the image of `recipe` on this machine's engine; its reference carries the hash."""
     import docker.errors
 
-    recipe = node_recipe()
-    wanted = Cookbook([recipe]).hash("node")
-    reference = f"devenv/node:{wanted}"
+    wanted = Cookbook([recipe]).hash(recipe.name)
+    reference = f"{NAMESPACE}/{recipe.name}:{wanted}"
     with contextlib.suppress(docker.errors.ImageNotFound):
         client.images.get(reference)
         return reference
     ensure_base(client, events)
-    with events.step("node", type="image", why="build the image of node containers"):
+    with events.step(recipe.name, type="image", why=why):
         build(client, recipe, wanted, tag=reference)
     return reference
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -128,30 +128,19 @@ def _check_scalar(value: object, otherwise: str) -> None:
 
 
 def _parse_folder(value: object, info: ValidationInfo) -> Path:
-    """Resolve against ``context["folder"]`` and check that it is there, if that is given."""
-    if isinstance(value, Path):
-        path = value
-    elif isinstance(value, str) and value and "\0" not in value:
-        path = Path(value)
-    else:
-        raise ValueError("should be the path of a folder")
-    base: Path | None = (info.context or {}).get("folder")
-    if base is None:
-        return path
-    try:
-        path = (base / path.expanduser()).resolve()
-    except RuntimeError as error:  # "~nobody-of-that-name"
-        raise ValueError(str(error)) from None
-    if not path.is_dir():
-        what = "is not a folder" if path.exists() else "does not exist"
-        raise ValueError(f"the folder {path} {what}")
-    return path
+    return _parse_path(value, info, "folder", Path.is_dir)
 
 
 def _parse_file(value: object, info: ValidationInfo) -> Path:
+    return _parse_path(value, info, "file", Path.is_file)
+
+
+def _parse_path(
+    value: object, info: ValidationInfo, kind: str, is_one: Callable[[Path], bool]
+) -> Path:
     """Resolve against ``context["folder"]`` and check that it is there, if that is given."""
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError("should be the path of a file")
+        raise ValueError(f"should be the path of a {kind}")
     path = Path(value)
     base: Path | None = (info.context or {}).get("folder")
     if base is None:
@@ -160,9 +149,9 @@ def _parse_file(value: object, info: ValidationInfo) -> Path:
         path = (base / path.expanduser()).resolve()
     except RuntimeError as error:  # "~nobody-of-that-name"
         raise ValueError(str(error)) from None
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "does not exist"
-        raise ValueError(f"the file {path} {what}")
+    if not is_one(path):
+        what = f"is not a {kind}" if path.exists() else "does not exist"
+        raise ValueError(f"the {kind} {path} {what}")
     return path
 
 

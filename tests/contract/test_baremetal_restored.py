@@ -16,18 +16,6 @@ from devenv.topology.load import LoadedTopology
 
 
 @pytest.fixture
-def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rack:
-    made = Rack(tmp_path / "rack", ("ctl", "cmp"))
-    made.install(monkeypatch)
-    return made
-
-
-@pytest.fixture
-def wanted(rack: Rack, tmp_path: Path) -> LoadedTopology:
-    return topology(tmp_path, NODES + rack.section())
-
-
-@pytest.fixture
 def lab(rack: Rack, tmp_path: Path) -> BaremetalProvider:
     return provider("lab", tmp_path / "state")
 
